@@ -1,0 +1,51 @@
+"""Package metadata of morphseek_monai; tools are configured in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (ROOT / "morphseek_monai" / "version.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+TEST = ["pytest>=8", "SimpleITK>=2.3", "scipy>=1.11", "onnx>=1.16", "onnxruntime>=1.20", "onnxscript>=0.3", "jsonschema>=3.2"]
+DOCS = ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"]
+
+setup(
+    name="morphseek_monai",
+    version=VERSION,
+    description="MorphSeek as MONAI bundles: latent-space policy optimisation for deformable registration of 3-D images",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The MorphSeek MONAI developers",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["morphseek_monai", "morphseek_monai.*"]),
+    package_data={"morphseek_monai": ["py.typed"]},
+    install_requires=[
+        "monai>=1.6",
+        "torch>=2.6",
+        "numpy>=1.26",
+        "nibabel>=5.2",
+        "pytorch-ignite>=0.5",
+        "fire>=0.6",
+        "itk>=5.4",
+        "matplotlib>=3.8",
+        "tensorboard>=2.16",
+        "tqdm>=4.66",
+    ],
+    extras_require={"test": TEST, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"], "docs": DOCS},
+    entry_points={"console_scripts": ["morphseek = morphseek_monai.apps.main:main"]},
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+        "Typing :: Typed",
+    ],
+)
