@@ -1,0 +1,61 @@
+"""The unsupervised objective of the warm-up, kept as an anchor during fine-tuning (MorphSeek, section B)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from morphseek_monai.fields import warp
+from morphseek_monai.networks.policy import LatentPolicy
+
+
+class WarmupTerms(NamedTuple):
+    """Terms of :class:`WarmupLoss`, scalars; ``total`` carries the gradient of all."""
+
+    total: Tensor
+    similarity: Tensor
+    regularisation: Tensor
+    kl: Tensor
+
+
+class WarmupLoss(nn.Module):
+    """``L_sim(fixed, moving o Phi) + reg_weight * L_reg(Phi) + kl_weight * KL(policy || N(0, I))``.
+
+    Args:
+        similarity: callable ``(warped, fixed) -> scalar``; ``torch.nn.MSELoss()`` for one modality,
+            :class:`~morphseek_monai.losses.LNCCLoss` when contrast varies,
+            :class:`~morphseek_monai.losses.MINDSSCLoss` across modalities.
+        regularisation: callable ``ddf -> scalar``; :class:`~morphseek_monai.losses.DiffusionLoss` as in the paper.
+        reg_weight: weight of the regulariser.
+        kl_weight: starting weight of the KL term, per latent dimension. It is a buffer, so that
+            :class:`~morphseek_monai.handlers.TargetKL` can steer it and a checkpoint keeps it. 0.01: keeps sigma from
+            collapsing without pulling the mean to zero.
+    """
+
+    kl_weight: Tensor
+
+    def __init__(
+        self, similarity: nn.Module, regularisation: nn.Module, reg_weight: float = 1.0, kl_weight: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.similarity = similarity
+        self.regularisation = regularisation
+        self.reg_weight = reg_weight
+        self.register_buffer("kl_weight", torch.tensor(float(kl_weight)))
+
+    def forward(self, moving: Tensor, fixed: Tensor, ddf: Tensor, policy: LatentPolicy | None) -> WarmupTerms:
+        """Evaluate one pair.
+
+        Args:
+            moving: ``(B, 1, D, H, W)``.
+            fixed: ``(B, 1, D, H, W)``.
+            ddf: accumulated field ``(B, 3, D, H, W)``.
+            policy: the policy of this step, or None for a network without one (no KL term).
+        """
+        similarity = self.similarity(warp(moving, ddf), fixed)
+        regularisation = self.regularisation(ddf)
+        kl = policy.kl() if policy is not None else ddf.new_zeros(())
+        total = similarity + self.reg_weight * regularisation + self.kl_weight * kl
+        return WarmupTerms(total, similarity, regularisation, kl)

@@ -1,0 +1,143 @@
+"""VoxelMorph, and the wide variant that the MorphSeek paper calls VoxelMorph-L."""
+
+from typing import List, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from morphseek_monai.fields import integrate_velocity, resize_ddf
+from morphseek_monai.networks.backbone import Backbone, Encoding, conv_block, flow_head, upsample_and_cat
+
+
+class VoxelMorph(Backbone):
+    """VoxelMorph as published in PyTorch: one convolution a level, max-pooling, diffeomorphic integration.
+
+    Balakrishnan et al., TMI 2019 (arXiv 1809.05231); Dalca et al., MedIA 2019 (arXiv 1903.03545). The top feature is
+    the pooled output of the last encoder level (32 channels at 1/16), the tensor that enters the first decoder
+    convolution. 327,331 parameters with the defaults.
+
+    Args:
+        encoder: channels of the encoder levels.
+        decoder: channels of the decoder convolutions, one a level, deepest first.
+        extras: channels of the convolutions at full resolution.
+        integration_steps: squarings of the stationary velocity field; 0 gives a direct displacement field.
+
+    Raises:
+        ValueError: When ``encoder`` and ``decoder`` differ in length.
+
+    Example:
+        >>> import torch
+        >>> net = VoxelMorph()
+        >>> sum(p.numel() for p in net.parameters())
+        327331
+        >>> net(torch.rand(1, 1, 32, 32, 32), torch.rand(1, 1, 32, 32, 32)).shape
+        torch.Size([1, 3, 32, 32, 32])
+    """
+
+    def __init__(
+        self,
+        encoder: Sequence[int] = (16, 32, 32, 32),
+        decoder: Sequence[int] = (32, 32, 32, 32),
+        extras: Sequence[int] = (32, 16, 16),
+        integration_steps: int = 7,
+    ) -> None:
+        super().__init__()
+        if len(encoder) != len(decoder):
+            raise ValueError(
+                f"VoxelMorph() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got {len(decoder)}"
+            )
+        self.latent_channels = encoder[-1]
+        self.stride = 2 ** len(encoder)
+        self.integration_steps = integration_steps
+        self.down = nn.ModuleList(conv_block(a, b) for a, b in zip((2, *encoder[:-1]), encoder))
+        inputs = [encoder[-1]] + [d + e for d, e in zip(decoder, reversed(encoder))]
+        self.up = nn.ModuleList(conv_block(a, b) for a, b in zip(inputs, decoder))
+        self.extra = nn.Sequential(*[conv_block(a, b) for a, b in zip((inputs[-1], *extras[:-1]), extras)])
+        self.pool = nn.MaxPool3d(2)
+        self.flow = flow_head(extras[-1])
+
+    def encode(self, moving: Tensor, fixed: Tensor) -> Encoding:
+        """Skips are the encoder outputs before pooling, finest first."""
+        x = torch.cat([moving, fixed], dim=1)
+        skips: List[Tensor] = []
+        for conv in self.down:
+            x = conv(x)
+            skips.append(x)
+            x = self.pool(x)
+        return Encoding(skips, x)
+
+    def decode(self, skips: List[Tensor], latent: Tensor) -> Tensor:
+        """Field of the latent; the velocity is integrated at half resolution as in the original."""
+        x = latent
+        for level, conv in enumerate(self.up):
+            x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
+        flow = self.flow(self.extra(x)).float()
+        if self.integration_steps == 0:
+            return flow
+        size: List[int] = flow.shape[2:]
+        velocity = resize_ddf(flow, [size[0] // 2, size[1] // 2, size[2] // 2])
+        return resize_ddf(integrate_velocity(velocity, self.integration_steps), size)
+
+
+class VoxelMorphL(Backbone):
+    """VoxelMorph with a strided encoder, in the widths of the TransMorph paper; the default is its "huge" (-L) variant.
+
+    Chen et al., MedIA 2022 (arXiv 2111.10480), baseline "VoxelMorph-huge": direct displacement, no integration, the
+    input pair itself is the skip at full resolution. 63,252,939 parameters; top feature 320 channels at 1/16.
+
+    Args:
+        encoder: channels of the stride-2 convolutions at 1/2, 1/4, 1/8, 1/16.
+        decoder: channels of the decoder convolutions at 1/16, 1/8, 1/4, 1/2.
+        extras: channels of the convolutions at full resolution. ``encoder=(16, 32, 32, 32)``,
+            ``decoder=(32, 32, 32, 32)``, ``extras=(32, 16, 16)`` is VoxelMorph-2 (301,411 parameters).
+        integration_steps: squarings of the field read as a velocity; 0, the original, uses it as displacement.
+
+    Raises:
+        ValueError: When ``encoder`` and ``decoder`` differ in length.
+
+    Example:
+        >>> net = VoxelMorphL(encoder=(8, 32, 32, 32), decoder=(32, 32, 32, 32), extras=(32, 8, 8))
+        >>> sum(p.numel() for p in net.parameters())  # "VoxelMorph-1"
+        274387
+    """
+
+    def __init__(
+        self,
+        encoder: Sequence[int] = (14, 28, 144, 320),
+        decoder: Sequence[int] = (1152, 1152, 320, 144),
+        extras: Sequence[int] = (28, 14, 14),
+        integration_steps: int = 0,
+    ) -> None:
+        super().__init__()
+        if len(encoder) != len(decoder):
+            raise ValueError(
+                f"VoxelMorphL() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got {len(decoder)}"
+            )
+        self.latent_channels = encoder[-1]
+        self.stride = 2 ** len(encoder)
+        self.integration_steps = integration_steps
+        self.down = nn.ModuleList(conv_block(a, b, stride=2) for a, b in zip((2, *encoder[:-1]), encoder))
+        skip_channels = (*reversed(encoder[:-1]), 2)
+        inputs = [encoder[-1]] + [d + s for d, s in zip(decoder, skip_channels)]
+        self.up = nn.ModuleList(conv_block(a, b) for a, b in zip(inputs, decoder))
+        self.extra = nn.Sequential(*[conv_block(a, b) for a, b in zip((inputs[-1], *extras[:-1]), extras)])
+        self.flow = flow_head(extras[-1])
+
+    def encode(self, moving: Tensor, fixed: Tensor) -> Encoding:
+        """Skips are the input pair and the encoder outputs but the last, finest first."""
+        x = torch.cat([moving, fixed], dim=1)
+        skips: List[Tensor] = []
+        for conv in self.down:
+            skips.append(x)
+            x = conv(x)
+        return Encoding(skips, x)
+
+    def decode(self, skips: List[Tensor], latent: Tensor) -> Tensor:
+        """Field of the latent."""
+        x = latent
+        for level, conv in enumerate(self.up):
+            x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
+        flow = self.flow(self.extra(x)).float()
+        if self.integration_steps == 0:
+            return flow
+        return integrate_velocity(flow, self.integration_steps)

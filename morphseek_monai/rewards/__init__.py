@@ -1,0 +1,10 @@
+"""Rewards of trajectories: functions from a state to ``(J,)`` without gradient."""
+
+from __future__ import annotations
+
+from morphseek_monai.rewards.dice_gain import DiceGain
+from morphseek_monai.rewards.folding_penalty import FoldingPenalty
+from morphseek_monai.rewards.reward import Reward, RewardState
+from morphseek_monai.rewards.weighted_reward import WeightedReward
+
+__all__ = ["DiceGain", "FoldingPenalty", "Reward", "RewardState", "WeightedReward"]
