@@ -1,0 +1,1 @@
+"""The command line program ``morphseek``: one file per command."""

@@ -1,0 +1,41 @@
+"""``morphseek phantom``: write a data set of labelled phantoms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..data import write_phantom
+from ..data.errors import DataError
+
+__all__ = ["phantom"]
+
+
+def phantom(
+    out: str,
+    kind: str = "brain",
+    subjects: int = 12,
+    shape: int | Sequence[int] = 48,
+    seed: int = 0,
+) -> str:
+    """Write a data set of labelled phantoms in the Learn2Reg layout.
+
+    Train and evaluate on it with --dataset_dir OUT; the last quarter of the subjects is held out for
+    validation.
+
+    Args:
+        out: folder to write to; must be new, empty, or hold an earlier phantom of the same kind.
+        kind: brain (pairs of different subjects, 12 labels) or torso (MR and CT of one subject, 6 labels).
+        subjects: number of subjects.
+        shape: image size in voxels, one number or X,Y,Z; at least 16.
+        seed: number that everything random follows from; the same seed gives the same images.
+
+    Returns:
+        the path of the dataset json.
+    """
+    sizes = (shape, shape, shape) if isinstance(shape, int) else shape
+    if not isinstance(subjects, int) or not isinstance(seed, int) or not isinstance(sizes, list | tuple):
+        raise DataError(
+            f"phantom: --subjects and --seed must be whole numbers and --shape N or X,Y,Z,"
+            f" got {subjects!r}, {seed!r}, {shape!r}"
+        )
+    return str(write_phantom(str(out), kind, subjects, sizes, seed=seed))

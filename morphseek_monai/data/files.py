@@ -1,0 +1,102 @@
+"""File habits of readers and writers: nothing half-written, a plain word for what cannot be read."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import DataError
+
+__all__ = ["replacing", "require_file", "unreadable"]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_READ_CHUNK = 1 << 20
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write a file completely or not at all.
+
+    Yields a temporary path in the same folder, with the same extension (writers choose the format by it).
+    After the block it takes the place of ``path`` in one step; after an exception it is removed and ``path``
+    is as it was. Missing parent folders are made.
+
+    Args:
+        path: the file that is to appear.
+
+    Raises:
+        DataError: the folder cannot be made or written.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "sub" / "note.txt"
+        >>> with replacing(target) as temporary:
+        ...     _ = temporary.write_text("whole")
+        >>> target.read_text()
+        'whole'
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{os.getpid()}-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(
+            f"{target} cannot be written ({reason}); give a writable folder with free space"
+        ) from error
+    finally:
+        with suppress(OSError):  # nothing to remove: success, or a folder that could not be made
+            temporary.unlink()
+
+
+def require_file(path: str | os.PathLike[str], role: str) -> None:
+    """Raise the line that says which file is missing.
+
+    Args:
+        path: the file.
+        role: what it is for, e.g. ``"image"``; the message starts with it.
+
+    Raises:
+        DataError: there is no such file, or it is a folder.
+    """
+    if not os.path.isfile(path):
+        found = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise DataError(f"{role} {path} {found}; correct the path in the data list")
+
+
+def unreadable(path: str | os.PathLike[str]) -> str | None:
+    """Say why an image file cannot be read, by looking at the bytes.
+
+    Args:
+        path: a file that some reader refused.
+
+    Returns:
+        the reason and the cure, or None where the file looks sound from outside.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return "does not exist; correct the path in the data list"
+    if path.stat().st_size == 0:
+        return "is empty (0 bytes); copy it again"
+    with open(path, "rb") as stream:
+        compressed = stream.read(2) == _GZIP_MAGIC
+    if path.suffix == ".gz" and not compressed:
+        return "is not gzip-compressed although its name ends in .gz; rename or compress it"
+    if path.suffix == ".nii" and compressed:
+        return "is gzip-compressed although its name ends in .nii; rename it to .nii.gz"
+    if compressed:
+        try:
+            with gzip.open(path) as stream:
+                while stream.read(_READ_CHUNK):
+                    pass
+        except (EOFError, OSError, zlib.error):
+            return "is truncated or damaged (its gzip stream does not end properly); copy it again"
+    return None
