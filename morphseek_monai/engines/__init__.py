@@ -1,0 +1,20 @@
+"""Ignite workflows: warm-up, GRPO fine-tuning, evaluation."""
+
+from morphseek_monai.engines.amp import autocast
+from morphseek_monai.engines.batch import prepare_pairs
+from morphseek_monai.engines.evaluator import RegistrationEvaluator
+from morphseek_monai.engines.grpo import GRPOTrainer
+from morphseek_monai.engines.phases import run_phases
+from morphseek_monai.engines.trainer import RefinementTrainer, StepResult
+from morphseek_monai.engines.warmup import WarmupTrainer
+
+__all__ = [
+    "GRPOTrainer",
+    "RefinementTrainer",
+    "RegistrationEvaluator",
+    "StepResult",
+    "WarmupTrainer",
+    "autocast",
+    "prepare_pairs",
+    "run_phases",
+]

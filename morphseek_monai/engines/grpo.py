@@ -1,0 +1,103 @@
+"""Weakly supervised fine-tuning by group relative policy optimisation (MorphSeek, section C)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from morphseek_monai.engines.trainer import RefinementTrainer, StepResult
+from morphseek_monai.losses import Group
+from morphseek_monai.networks import Encoding
+from morphseek_monai.rewards import Reward, RewardState
+
+
+class GRPOTrainer(RefinementTrainer):
+    """A :class:`monai.engines.SupervisedTrainer` whose iteration is MorphSeek's section C.
+
+    Per step: encode once; draw J latents; decode and reward them without gradient, ``chunk`` at a time, sharing the
+    skips; decode the best one again with its graph (latent reparametrised, so the soft Dice and the similarity reach
+    mean and sigma); back-propagate policy, soft-Dice and warm-up terms; go on from the best field (greedy). Peak memory
+    is that of one warm-up step whatever J and T are.
+
+    ``loss_function`` is a :class:`~morphseek_monai.losses.MorphSeekLoss`. An unlabelled pair takes the mean latent and
+    contributes the terms that need no label.
+
+    Logged beside the loss terms: ``reward`` (mean of the group), ``reward_spread`` (its standard deviation),
+    ``reward_best``, ``sigma``.
+
+    Args:
+        reward: rates the trajectories of a step, without gradient.
+        trajectories: group size J; 1 draws nothing and refines with the mean latent (multi-step soft Dice).
+        tau: temperature of the draw.
+        chunk: trajectories decoded together. 1 costs the least memory; more is faster on a GPU.
+        kwargs: see :class:`RefinementTrainer`.
+
+    Raises:
+        ValueError: When ``trajectories`` or ``chunk`` is below 1, ``tau`` is not positive, or J > 1 trajectories are
+            asked of a network without a policy.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        reward: Reward,
+        trajectories: int = 6,
+        tau: float = 1.0,
+        chunk: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        for name, value in (("trajectories", trajectories), ("chunk", chunk)):
+            if value < 1:
+                raise ValueError(f"GRPOTrainer() '{name}' must be at least 1, got {value}")
+        if tau <= 0:
+            raise ValueError(f"GRPOTrainer() 'tau' must be positive, got {tau}; the mean latent needs trajectories=1")
+        if trajectories > 1 and self.network.head is None:
+            raise ValueError("GRPOTrainer() 'trajectories' above 1 need MorphSeekNet(policy=True); set trajectories=1")
+        self.reward = reward
+        self.trajectories = trajectories
+        self.tau = tau
+        self.chunk = chunk
+
+    def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
+        """One step: sample, reward, choose the best, judge it."""
+        network = self.network
+        with self.autocast():
+            encoding = network.observe(image[:, :1], image[:, 1:], ddf)
+        policy = network.head(encoding.top.float()) if network.head is not None else None
+        latent = policy.mean if policy is not None else encoding.top
+        group: Group | None = None
+        terms: dict[str, Tensor | float] = {}
+        if policy is not None and label is not None and self.trajectories > 1:
+            noise = policy.noise(self.trajectories, generator)
+            with torch.no_grad():
+                latents = policy.latent(noise, self.tau)
+                rewards = self._rewards(encoding, latents, label, ddf)
+            group = Group(latents, rewards, self.tau)
+            best = int(rewards.argmax())
+            latent = policy.latent(noise[best : best + 1], self.tau)
+            terms = {
+                "reward": rewards.mean(),
+                "reward_spread": rewards.std(correction=0),
+                "reward_best": rewards[best],
+            }
+        with self.autocast():
+            refined = network.act(encoding.skips, latent, ddf)
+        loss = self.loss_function(image, label, refined, policy, group)
+        terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
+        if policy is not None:
+            terms["sigma"] = self.tau * policy.log_sigma.detach().exp().mean()
+        return StepResult(loss.total, refined, terms)
+
+    def _rewards(self, encoding: Encoding, latents: Tensor, label: Tensor, ddf: Tensor) -> Tensor:
+        """Rewards of all trajectories ``(J,)``, decoded ``chunk`` at a time."""
+        state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
+        rewards = []
+        for chunk in latents.split(self.chunk):
+            with self.autocast():
+                fields = self.network.act(encoding.skips, chunk, ddf)
+            rewards.append(self.reward(state._replace(ddf=fields)))
+        return torch.cat(rewards)
+

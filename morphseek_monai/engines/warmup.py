@@ -1,0 +1,32 @@
+"""Unsupervised warm-up (MorphSeek, section B)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from morphseek_monai.engines.trainer import RefinementTrainer, StepResult
+
+
+class WarmupTrainer(RefinementTrainer):
+    """Train without labels at tau = 0, so that anatomy goes into the policy's mean.
+
+    A :class:`monai.engines.SupervisedTrainer` whose ``loss_function`` is a
+    :class:`~morphseek_monai.losses.WarmupLoss`. One step per pair (``steps=1``) is the paper's warm-up; with more, the
+    later steps are trained on what the earlier ones leave.
+    """
+
+    def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
+        """One deterministic step; ``label`` and ``generator`` are not used."""
+        moving, fixed = image[:, :1], image[:, 1:]
+        network = self.network
+        with self.autocast():
+            encoding = network.observe(moving, fixed, ddf)
+        policy = network.head(encoding.top.float()) if network.head is not None else None
+        with self.autocast():
+            ddf = network.act(encoding.skips, policy.mean if policy is not None else encoding.top, ddf)
+        loss = self.loss_function(moving, fixed, ddf, policy)
+        terms = {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
+        if policy is not None:
+            terms["sigma"] = policy.log_sigma.detach().exp().mean()
+        return StepResult(loss.total, ddf, terms)
