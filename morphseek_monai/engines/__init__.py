@@ -1,6 +1,6 @@
 """Ignite workflows: warm-up, GRPO fine-tuning, evaluation."""
 
-from morphseek_monai.engines.amp import autocast
+from morphseek_monai.engines.amp import autocast, bfloat16_is_fast
 from morphseek_monai.engines.batch import prepare_pairs
 from morphseek_monai.engines.evaluator import RegistrationEvaluator
 from morphseek_monai.engines.grpo import GRPOTrainer
@@ -15,6 +15,7 @@ __all__ = [
     "StepResult",
     "WarmupTrainer",
     "autocast",
+    "bfloat16_is_fast",
     "prepare_pairs",
     "run_phases",
 ]

@@ -18,3 +18,14 @@ def autocast(device: torch.device, enabled: bool, amp_kwargs: dict[str, Any] | N
     if isinstance(kwargs["dtype"], str):
         kwargs["dtype"] = getattr(torch, kwargs["dtype"])
     return torch.autocast(device.type, enabled=enabled, **kwargs)
+
+
+def bfloat16_is_fast(device: torch.device) -> bool:
+    """Whether ``device`` computes in bfloat16 natively; elsewhere it is emulated and slower than float32.
+
+    The default of ``amp`` in the bundles. Set ``amp`` to false where results must not depend on the processor.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported()) if supported is not None else False

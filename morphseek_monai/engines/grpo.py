@@ -85,7 +85,7 @@ class GRPOTrainer(RefinementTrainer):
             }
         with self.autocast():
             refined = network.act(encoding.skips, latent, ddf)
-        loss = self.loss_function(image, label, refined, policy, group)
+        loss = self.loss_function(image, label, refined, policy, group, generator)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = self.tau * policy.log_sigma.detach().exp().mean()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from ignite.engine import Events
-from monai.engines import SupervisedTrainer
+from monai.engines import SupervisedTrainer, Workflow
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
@@ -51,7 +51,7 @@ class RefinementTrainer(SupervisedTrainer):
         max_grad_norm: gradients are clipped to this norm. 1.0: keeps the rare steep policy gradient from undoing the
             warm-up.
         max_skipped: how many iterations in a row may be skipped.
-        seed: seed of the policy's noise. Noise depends on (seed, rank, iteration, pair) alone, hence a resumed run
+        seed: seed of the policy's noise and the loss's sampling offsets. They depend on (seed, rank, iteration, pair) alone, hence a resumed run
             draws what an uninterrupted one would.
         prepare_batch: see :func:`~morphseek_monai.engines.prepare_pairs`.
         decollate: False, unlike MONAI's default: decollation would take ``terms`` apart.
@@ -91,6 +91,12 @@ class RefinementTrainer(SupervisedTrainer):
         if set_epoch is not None:
             set_epoch(self.state.epoch)
 
+    def run(self) -> None:
+        """Train to ``max_epochs``; loss scaling only where it has a purpose, float16 on CUDA."""
+        half = str(self.amp_kwargs.get("dtype", "")).endswith("float16") and "bfloat16" not in str(self.amp_kwargs)
+        self.scaler = torch.amp.GradScaler("cuda") if self.amp and half and self.state.device.type == "cuda" else None
+        Workflow.run(self)
+
     def autocast(self) -> torch.autocast:
         """Context the network runs in."""
         return autocast(self.state.device, self.amp, self.amp_kwargs)
@@ -108,7 +114,7 @@ class RefinementTrainer(SupervisedTrainer):
             image: ``(1, 2, D, H, W)``.
             label: ``(1, 2, D, H, W)`` integers, or None for an unlabelled pair.
             ddf: accumulated field ``(1, 3, D, H, W)``, without graph.
-            generator: source of the policy's noise.
+            generator: source of the policy's noise and of the loss's sampling offset.
         """
         raise NotImplementedError
 

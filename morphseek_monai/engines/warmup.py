@@ -17,7 +17,7 @@ class WarmupTrainer(RefinementTrainer):
     """
 
     def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
-        """One deterministic step; ``label`` and ``generator`` are not used."""
+        """One deterministic step; ``label`` is not used."""
         moving, fixed = image[:, :1], image[:, 1:]
         network = self.network
         with self.autocast():
@@ -25,7 +25,7 @@ class WarmupTrainer(RefinementTrainer):
         policy = network.head(encoding.top.float()) if network.head is not None else None
         with self.autocast():
             ddf = network.act(encoding.skips, policy.mean if policy is not None else encoding.top, ddf)
-        loss = self.loss_function(moving, fixed, ddf, policy)
+        loss = self.loss_function(moving, fixed, ddf, policy, generator)
         terms = {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = policy.log_sigma.detach().exp().mean()

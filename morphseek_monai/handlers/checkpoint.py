@@ -38,6 +38,27 @@ def load_weights(path: str | os.PathLike[str], network: nn.Module) -> None:
     _load_network(state.get("model", state) if isinstance(state, dict) else state, network, path)
 
 
+class StrictCheckpointLoader:
+    """Load the weights of a network when the engine starts; ``CheckpointLoader`` with errors that name the cure.
+
+    Args:
+        path: the weights, see :func:`load_weights`.
+        network: where they go.
+    """
+
+    def __init__(self, path: str, network: nn.Module) -> None:
+        self.path = path
+        self.network = network
+
+    def attach(self, engine: Engine) -> None:
+        """Register on ``STARTED``."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Load."""
+        load_weights(self.path, self.network)
+
+
 class BestCheckpoint:
     """Write the network's weights whenever a metric of the evaluator improves.
 

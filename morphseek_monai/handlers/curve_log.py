@@ -1,0 +1,85 @@
+"""Learning curves as a table: one CSV row per epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine, Events
+
+
+class CurveLog:
+    """Append a row per epoch: phase, epoch, iteration, seconds, mean of each loss term, metrics of the evaluator.
+
+    Attach it to the trainer after its ``ValidationHandler``. Phases share one file; a resumed or repeated phase replaces
+    its own rows from the epoch it goes on with.
+
+    Args:
+        path: the CSV file.
+        phase: name of the phase, first column.
+        evaluator: its ``state.metrics`` fill the columns of the epochs in which it ran; None leaves them out.
+    """
+
+    def __init__(self, path: str, phase: str, evaluator: Engine | None = None) -> None:
+        self.path = Path(path)
+        self.phase = phase
+        self.evaluator = evaluator
+        self._terms: list[dict[str, float]] = []
+        self._start = 0.0
+        self._evaluated = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Register on the trainer and, to know when it ran, on the evaluator."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._evaluation)
+
+    def _started(self) -> None:
+        self._terms, self._start, self._evaluated = [], time.perf_counter(), 0
+
+    def _collect(self, engine: Engine) -> None:
+        self._terms.append(engine.state.output["terms"])
+
+    def _evaluation(self) -> None:
+        self._evaluated += 1
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the epoch's row."""
+        row: dict[str, Any] = {
+            "phase": self.phase,
+            "epoch": engine.state.epoch,
+            "iteration": engine.state.iteration,
+            "seconds": round(time.perf_counter() - self._start, 2),
+        }
+        for name in sorted({name for terms in self._terms for name in terms}):
+            row[name] = float(np.mean([terms[name] for terms in self._terms if name in terms]))
+        if self.evaluator is not None and self._evaluated:
+            row |= {name: value for name, value in self.evaluator.state.metrics.items() if np.isscalar(value)}
+        rows = [r for r in _read(self.path) if r["phase"] != self.phase or int(r["epoch"]) < engine.state.epoch]
+        _write(self.path, [*rows, row])
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text.getvalue(), newline="")
+    os.replace(temporary, path)

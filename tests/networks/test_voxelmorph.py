@@ -1,0 +1,69 @@
+"""VoxelMorph and VoxelMorph-L against the published parameter counts, and what is their own among the backbones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from morphseek_monai.fields import integrate_velocity
+from morphseek_monai.networks import Backbone, VoxelMorph, VoxelMorphL
+
+NARROW: dict[str, Any] = {"decoder": (32, 32, 32, 32)}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "arguments", "parameters"),
+    [
+        (VoxelMorph, {}, 327_331),
+        (VoxelMorphL, {}, 63_252_939),
+        (VoxelMorphL, {"encoder": (8, 32, 32, 32), "extras": (32, 8, 8), **NARROW}, 274_387),
+        (VoxelMorphL, {"encoder": (16, 32, 32, 32), "extras": (32, 16, 16), **NARROW}, 301_411),
+        (
+            VoxelMorphL,
+            {"encoder": (32, 64, 64, 64), "decoder": (64, 64, 64, 64), "extras": (64, 32, 32)},
+            1_197_251,
+        ),
+    ],
+    ids=["VoxelMorph", "L", "1", "2", "x2"],
+)
+def test_parameters_as_published(backbone: type[Backbone], arguments: dict[str, Any], parameters: int) -> None:
+    with torch.device("meta"):
+        net = backbone(**arguments)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+@pytest.mark.parametrize("backbone", [VoxelMorph, VoxelMorphL])
+def test_refuses_unequal_levels(backbone: type[Backbone]) -> None:
+    with pytest.raises(ValueError, match=rf"{backbone.__name__}\(\) 'decoder' must have one entry .* \(3\), got 2"):
+        backbone(encoder=(4, 4, 4), decoder=(4, 4))
+
+
+def test_voxelmorph_is_a_diffeomorphism_and_a_direct_field_without_integration() -> None:
+    """The same weights as velocity at half resolution, and read directly."""
+    torch.manual_seed(0)
+    net = VoxelMorph((4, 4), (4, 4), (4,), integration_steps=0)
+    torch.nn.init.zeros_(net.flow.weight)
+    net.flow.bias.data = torch.tensor([1.5, -2.0, 0.5])
+    pair = torch.rand(1, 1, 12, 16, 20), torch.rand(1, 1, 12, 16, 20)
+    direct = net(*pair)
+    torch.testing.assert_close(direct, net.flow.bias.detach().view(1, 3, 1, 1, 1).expand_as(direct))
+    net.integration_steps = 5
+    torch.testing.assert_close(net(*pair), direct)  # a translation is its own exponential, at any resolution
+    torch.nn.init.normal_(net.flow.weight, std=1.0)
+    net.integration_steps = 0
+    direct = net(*pair)
+    net.integration_steps = 5
+    assert (net(*pair) - direct).abs().max() > 0.1
+
+
+def test_voxelmorph_large_integrates_its_field_at_full_resolution() -> None:
+    torch.manual_seed(0)
+    net = VoxelMorphL((4, 4), (4, 4), (4,))
+    torch.nn.init.normal_(net.flow.weight, std=0.3)
+    pair = torch.rand(1, 1, 8, 12, 16), torch.rand(1, 1, 8, 12, 16)
+    direct = net(*pair)
+    net.integration_steps = 4
+    assert direct.abs().max() > 0.1
+    torch.testing.assert_close(net(*pair), integrate_velocity(direct, 4))
