@@ -10,13 +10,20 @@ VERSION = next(
     for line in (ROOT / "morphseek_monai" / "version.py").read_text().splitlines()
     if line.startswith("__version__")
 )
-TEST = ["pytest>=8", "SimpleITK>=2.3", "scipy>=1.11", "onnx>=1.16", "onnxruntime>=1.20", "onnxscript>=0.3", "jsonschema>=3.2"]
+TEST = [
+    "pytest>=8",
+    "SimpleITK>=2.3",
+    "onnx>=1.16",
+    "onnxruntime>=1.20",
+    "onnxscript>=0.3",
+    "jsonschema>=3.2",
+]
 DOCS = ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"]
 
 setup(
     name="morphseek_monai",
     version=VERSION,
-    description="MorphSeek as MONAI bundles: latent-space policy optimisation for deformable registration of 3-D images",
+    description="MorphSeek as MONAI bundles: latent-space policy optimisation for deformable registration",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="The MorphSeek MONAI developers",
@@ -32,6 +39,7 @@ setup(
         "pytorch-ignite>=0.5",
         "fire>=0.6",
         "itk>=5.4",
+        "scipy>=1.11",
         "matplotlib>=3.8",
         "tensorboard>=2.16",
         "tqdm>=4.66",

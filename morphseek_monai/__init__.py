@@ -1,7 +1,7 @@
 """MorphSeek as MONAI parts: latent-space policy optimisation for deformable registration of 3-D images.
 
-Floors, each importing only from those below: ``apps``; ``engines``, ``handlers``; ``networks``, ``losses``, ``metrics``,
-``rewards``; ``data``, ``transforms``; ``fields``.
+Floors, each importing only from those below: ``apps``; ``engines``, ``handlers``; ``networks``, ``losses``,
+``metrics``, ``rewards``; ``data``, ``transforms``; ``fields``.
 """
 
 from morphseek_monai.version import __version__

@@ -26,6 +26,6 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     The default of ``amp`` in the bundles. Set ``amp`` to false where results must not depend on the processor.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported()) if supported is not None else False

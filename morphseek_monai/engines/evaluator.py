@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import torch
-from monai.engines import SupervisedEvaluator
+from monai.engines.evaluator import SupervisedEvaluator
 from monai.engines.utils import IterationEvents
 from monai.utils.enums import CommonKeys as Keys
 
@@ -28,7 +28,7 @@ class RegistrationEvaluator(SupervisedEvaluator):
     """
 
     def __init__(self, *args: Any, prepare_batch: Any = prepare_pairs, **kwargs: Any) -> None:
-        super().__init__(*args, prepare_batch=prepare_batch, **kwargs)
+        super().__init__(*args, **{"prepare_batch": prepare_batch, **kwargs})
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
         image, label, _ = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)

@@ -95,9 +95,8 @@ class GRPOTrainer(RefinementTrainer):
         """Rewards of all trajectories ``(J,)``, decoded ``chunk`` at a time."""
         state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
         rewards = []
-        for chunk in latents.split(self.chunk):
+        for chunk in torch.split(latents, self.chunk):
             with self.autocast():
                 fields = self.network.act(encoding.skips, chunk, ddf)
             rewards.append(self.reward(state._replace(ddf=fields)))
         return torch.cat(rewards)
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from monai.engines import Trainer
+from monai.engines.trainer import Trainer
 
 
 def run_phases(phase: str, trainers: Mapping[str, Trainer]) -> None:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from ignite.engine import Events
-from monai.engines import SupervisedTrainer, Workflow
+from monai.engines.trainer import SupervisedTrainer
 from monai.engines.utils import IterationEvents
+from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
@@ -44,15 +45,15 @@ class RefinementTrainer(SupervisedTrainer):
 
     ``engine.state.output`` holds ``image``, ``label``, ``pred`` (the last field), ``loss`` (mean objective) and
     ``terms``, a dictionary of scalars for ``StatsHandler`` and ``TensorBoardStatsHandler``
-    (``output_transform=from_engine("terms", first=True)``).
+    (``output_transform=lambda output: output["terms"]``).
 
     Args:
         steps: refinement steps T in training; None uses the network's own number.
         max_grad_norm: gradients are clipped to this norm. 1.0: keeps the rare steep policy gradient from undoing the
             warm-up.
         max_skipped: how many iterations in a row may be skipped.
-        seed: seed of the policy's noise and the loss's sampling offsets. They depend on (seed, rank, iteration, pair) alone, hence a resumed run
-            draws what an uninterrupted one would.
+        seed: seed of the policy's noise and of the loss's sampling offsets. They depend on (seed, rank, iteration,
+            pair) alone, hence a resumed run draws what an uninterrupted one would.
         prepare_batch: see :func:`~morphseek_monai.engines.prepare_pairs`.
         decollate: False, unlike MONAI's default: decollation would take ``terms`` apart.
         kwargs: everything :class:`monai.engines.SupervisedTrainer` takes.
@@ -74,7 +75,7 @@ class RefinementTrainer(SupervisedTrainer):
         decollate: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, prepare_batch=prepare_batch, decollate=decollate, **kwargs)
+        super().__init__(*args, **{"prepare_batch": prepare_batch, "decollate": decollate, **kwargs})
         if steps is not None and steps < 1:
             raise ValueError(f"{type(self).__name__}() 'steps' must be at least 1 or None, got {steps}")
         self.steps = steps
@@ -91,10 +92,11 @@ class RefinementTrainer(SupervisedTrainer):
         if set_epoch is not None:
             set_epoch(self.state.epoch)
 
-    def run(self) -> None:
+    def run(self) -> None:  # type: ignore[override]  # as in MONAI
         """Train to ``max_epochs``; loss scaling only where it has a purpose, float16 on CUDA."""
         half = str(self.amp_kwargs.get("dtype", "")).endswith("float16") and "bfloat16" not in str(self.amp_kwargs)
-        self.scaler = torch.amp.GradScaler("cuda") if self.amp and half and self.state.device.type == "cuda" else None
+        scaled = self.amp and half and self.state.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler("cuda") if scaled else None  # type: ignore[assignment]
         Workflow.run(self)
 
     def autocast(self) -> torch.autocast:
@@ -161,11 +163,13 @@ class RefinementTrainer(SupervisedTrainer):
         return scaled
 
     def _update(self, finite: bool, batchdata: dict[str, Any]) -> float:
-        """Clip and step, or skip and count; returns the gradient norm before clipping."""
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_grad_norm))
-        if finite and np.isfinite(norm):
+        """Clip and step, or skip and count; returns the gradient norm before clipping, NaN without a whole gradient."""
+        norm = float("nan")
+        if finite:
+            if self.scaler is not None:
+                self.scaler.unscale_(self.optimizer)
+            norm = float(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_grad_norm))
+        if np.isfinite(norm):
             if self.scaler is None:
                 self.optimizer.step()
             else:
@@ -182,7 +186,7 @@ class RefinementTrainer(SupervisedTrainer):
                     f"{type(self).__name__}: {self._skipped_in_a_row} iterations in a row were not finite, last pairs "
                     f"(moving, fixed) {pairs}; lower the learning rate or 'tau', and check these images"
                 )
-        if self.scaler is not None:
+        if finite and self.scaler is not None:  # a scaler that saw no gradient refuses to be updated
             self.scaler.update()
         return norm
 

@@ -33,7 +33,7 @@ def load_weights(path: str | os.PathLike[str], network: nn.Module) -> None:
             differences.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"load_weights() 'path' {path} does not exist; train first, or set the path of the weights")
+        raise FileNotFoundError(f"load_weights() 'path' {path} does not exist; train first, or set the weights' path")
     state = _read(path)
     _load_network(state.get("model", state) if isinstance(state, dict) else state, network, path)
 
@@ -158,6 +158,11 @@ def _read(path: str | os.PathLike[str]) -> Any:
 
 
 def _load_network(state: Any, network: nn.Module, path: str | os.PathLike[str]) -> None:
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f"{path} must hold a state dictionary of {type(network).__name__}, it holds {type(state).__name__}; use "
+            "the file that training wrote"
+        )
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     other = {name: tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
     differences = [f"{k}: file {other.get(k)}, network {own.get(k)}" for k in own | other if own.get(k) != other.get(k)]

@@ -16,8 +16,8 @@ from ignite.engine import Engine, Events
 class CurveLog:
     """Append a row per epoch: phase, epoch, iteration, seconds, mean of each loss term, metrics of the evaluator.
 
-    Attach it to the trainer after its ``ValidationHandler``. Phases share one file; a resumed or repeated phase replaces
-    its own rows from the epoch it goes on with.
+    Attach it to the trainer after its ``ValidationHandler``. Phases share one file; a resumed or repeated phase
+    replaces its own rows from the epoch it goes on with.
 
     Args:
         path: the CSV file.
@@ -45,7 +45,8 @@ class CurveLog:
         self._terms, self._start, self._evaluated = [], time.perf_counter(), 0
 
     def _collect(self, engine: Engine) -> None:
-        self._terms.append(engine.state.output["terms"])
+        output: Any = engine.state.output
+        self._terms.append(output["terms"])
 
     def _evaluation(self) -> None:
         self._evaluated += 1
@@ -59,7 +60,9 @@ class CurveLog:
             "seconds": round(time.perf_counter() - self._start, 2),
         }
         for name in sorted({name for terms in self._terms for name in terms}):
-            row[name] = float(np.mean([terms[name] for terms in self._terms if name in terms]))
+            values = np.array([terms[name] for terms in self._terms if name in terms])
+            # a skipped iteration is not finite, and is counted in its own column
+            row[name] = float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
         if self.evaluator is not None and self._evaluated:
             row |= {name: value for name, value in self.evaluator.state.metrics.items() if np.isscalar(value)}
         rows = [r for r in _read(self.path) if r["phase"] != self.phase or int(r["epoch"]) < engine.state.epoch]

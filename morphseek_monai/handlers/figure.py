@@ -49,7 +49,8 @@ def registration_figure(image: Tensor, ddf: Tensor, title: str = "") -> Figure:
     axes = figure.subplots(3, len(COLUMNS))
     for axis in range(3):
         middle = fixed.shape[axis] // 2
-        panels = [(fixed, grey), (moving, grey), (warped, grey), (fixed - moving, difference), (fixed - warped, difference)]
+        panels = [(fixed, grey), (moving, grey), (warped, grey)]
+        panels += [(fixed - moving, difference), (fixed - warped, difference)]
         for column, (volume, style) in enumerate(panels):
             axes[axis, column].imshow(_plane(volume, axis, middle), origin="lower", **style)
         _draw_grid(axes[axis, 5], ddf, axis, middle)
@@ -89,7 +90,8 @@ class PairFigure:
         self._evaluations += 1
         if (self._evaluations - 1) % self.interval:
             return
-        output, batch = engine.state.output[-1], engine.state.batch[-1]
+        state: Any = engine.state
+        output, batch = state.output[-1], state.batch[-1]
         names = f"moving {batch['moving_id']}, fixed {batch['fixed_id']}" if "moving_id" in batch else ""
         figure = registration_figure(output["image"], output["pred"], names)
         if self.path is not None:
@@ -99,7 +101,7 @@ class PairFigure:
             from torch.utils.tensorboard import SummaryWriter  # a second; not needed to draw a file
 
             with SummaryWriter(self.log_dir) as writer:
-                writer.add_figure("pair", figure, engine.state.epoch)  # type: ignore[no-untyped-call]
+                writer.add_figure("pair", figure, state.epoch)
 
 
 def _plane(volume: Tensor, axis: int, index: int) -> NDArray[np.float32]:
@@ -120,4 +122,3 @@ def _draw_grid(ax: Any, ddf: Tensor, axis: int, index: int) -> None:
     for k in range(0, columns, every):
         ax.plot((x + u)[:, k], (y + v)[:, k], color="C0", linewidth=0.6)
     ax.set_aspect("equal")
-

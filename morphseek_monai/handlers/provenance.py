@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser
+from monai.bundle.config_parser import ConfigParser
 
 PACKAGES = ("morphseek_monai", "monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 

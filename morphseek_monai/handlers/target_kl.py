@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ignite.engine import Engine, Events
 
 from morphseek_monai.losses import WarmupLoss
@@ -50,7 +52,8 @@ class TargetKL:
 
     def __call__(self, engine: Engine) -> None:
         """Adjust the weight after an iteration."""
-        kl = engine.state.output["terms"]["kl"]
+        output: Any = engine.state.output
+        kl = output["terms"]["kl"]
         weight = self.loss.kl_weight
         if kl > self.target * self.tolerance:
             weight *= self.rate

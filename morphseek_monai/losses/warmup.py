@@ -23,11 +23,11 @@ class WarmupTerms(NamedTuple):
 class WarmupLoss(nn.Module):
     """``L_sim(fixed, moving o Phi) + reg_weight * L_reg(Phi) + kl_weight * KL(policy || N(0, I))``.
 
-    **Jittered sampling.** Linear interpolation blurs, most at half a voxel, not at all at whole voxels. Blurring only the
-    warped image raises any local similarity of noisy images, so a network first learns a constant sub-voxel shift that
-    registers nothing. With a generator, both images are therefore sampled at ``x + r`` with one random offset r a call:
-    the expected blur no longer depends on the displacement and that optimum is gone (the remedy of Tsao, TMI 2003, for
-    interpolation artefacts of mutual information).
+    **Jittered sampling.** Linear interpolation blurs, most at half a voxel, not at all at whole voxels. Blurring only
+    the warped image raises any local similarity of noisy images, so a network first learns a constant sub-voxel shift
+    that registers nothing. With a generator, both images are therefore sampled at ``x + r`` with one random offset r a
+    call: the expected blur no longer depends on the displacement and that optimum is gone (the remedy of Tsao, TMI
+    2003, for interpolation artefacts of mutual information).
 
     Args:
         similarity: callable ``(warped, fixed) -> scalar``; ``torch.nn.MSELoss()`` for one modality,

@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def decode(self, skips: List[Tensor], latent: Tensor) -> Tensor:
-        """Decode ``latent`` ``(B, latent_channels, d, h, w)`` with the skips of its pair to a field ``(B, 3, D, H, W)``."""
+        """Decode ``latent`` ``(B, latent_channels, d, h, w)`` and its pair's skips to a field ``(B, 3, D, H, W)``."""
         raise NotImplementedError
 
     def forward(self, moving: Tensor, fixed: Tensor) -> Tensor:
@@ -60,10 +60,20 @@ def flow_head(in_channels: int) -> nn.Conv3d:
 
 
 def conv_block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """3x3x3 convolution and LeakyReLU(0.2), VoxelMorph's only building block."""
-    return nn.Sequential(nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1), nn.LeakyReLU(0.2))
+    """3x3x3 convolution and LeakyReLU(0.2), VoxelMorph's only building block.
+
+    He initialisation, as in VoxelMorph's original (Keras) code: PyTorch's default shrinks the signal in every layer,
+    and a stack of ten then needs hundreds of iterations before it sees its input.
+    """
+    conv = nn.Conv3d(in_channels, out_channels, 3, stride=stride, padding=1)
+    nn.init.kaiming_normal_(conv.weight, a=0.2)
+    nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+    return nn.Sequential(conv, nn.LeakyReLU(0.2))
 
 
 def upsample_and_cat(x: Tensor, skip: Tensor) -> Tensor:
-    """Double the spatial size of ``x`` (nearest) and append ``skip`` as further channels."""
-    return torch.cat([nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1)
+    """Double the spatial size of ``x`` (nearest) and append ``skip`` as further channels, in the type of ``x``.
+
+    Under autocast a float32 skip (the input pair) would otherwise turn the widest tensor of the decoder to float32.
+    """
+    return torch.cat([nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip.to(x.dtype)], dim=1)

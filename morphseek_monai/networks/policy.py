@@ -59,7 +59,7 @@ class LatentPolicy(NamedTuple):
         """
         if self.mu.shape[0] != 1:
             raise ValueError(
-                f"LatentPolicy.sample() expects the policy of one pair, got a batch of {self.mu.shape[0]}; index it first"
+                f"LatentPolicy.sample() expects the policy of one pair, got a batch of {self.mu.shape[0]}; index it"
             )
         with torch.no_grad():
             return self.latent(self.noise(n, generator), tau)
@@ -102,8 +102,8 @@ class GaussianPolicyHead(nn.Module):
 
     Args:
         channels: channels C of the top feature.
-        latent_scale: bound of \\|mu\\|, in units of the feature. 10: convolutional features of an order of 1 pass almost
-            unchanged.
+        latent_scale: bound of \\|mu\\|, in units of the feature. 10: convolutional features of an order of 1 pass
+            almost unchanged.
         log_sigma_range: lower and upper clip of log sigma.
         initial_log_sigma: log sigma of an untrained head, constant over the map.
 

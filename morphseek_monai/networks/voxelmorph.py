@@ -44,7 +44,8 @@ class VoxelMorph(Backbone):
         super().__init__()
         if len(encoder) != len(decoder):
             raise ValueError(
-                f"VoxelMorph() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got {len(decoder)}"
+                f"VoxelMorph() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got "
+                f"{len(decoder)}"
             )
         self.latent_channels = encoder[-1]
         self.stride = 2 ** len(encoder)
@@ -71,10 +72,10 @@ class VoxelMorph(Backbone):
         x = latent
         for level, conv in enumerate(self.up):
             x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
-        flow = self.flow(self.extra(x)).float()
+        flow: Tensor = self.flow(self.extra(x)).float()
         if self.integration_steps == 0:
             return flow
-        size: List[int] = flow.shape[2:]
+        size: List[int] = list(flow.shape[2:])
         velocity = resize_ddf(flow, [size[0] // 2, size[1] // 2, size[2] // 2])
         return resize_ddf(integrate_velocity(velocity, self.integration_steps), size)
 
@@ -111,7 +112,8 @@ class VoxelMorphL(Backbone):
         super().__init__()
         if len(encoder) != len(decoder):
             raise ValueError(
-                f"VoxelMorphL() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got {len(decoder)}"
+                f"VoxelMorphL() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got "
+                f"{len(decoder)}"
             )
         self.latent_channels = encoder[-1]
         self.stride = 2 ** len(encoder)
@@ -137,7 +139,7 @@ class VoxelMorphL(Backbone):
         x = latent
         for level, conv in enumerate(self.up):
             x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
-        flow = self.flow(self.extra(x)).float()
+        flow: Tensor = self.flow(self.extra(x)).float()
         if self.integration_steps == 0:
             return flow
         return integrate_velocity(flow, self.integration_steps)

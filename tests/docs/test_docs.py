@@ -7,12 +7,14 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BUNDLES = sorted(path for path in (ROOT / "bundles").glob("*") if (path / "configs").is_dir())
+BUNDLE_PAGES = [page for bundle in BUNDLES for page in sorted((bundle / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *BUNDLE_PAGES]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -61,26 +63,61 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def bundle_commands() -> list[tuple[Path, str]]:
-    """Every command line `python -m monai.bundle run ...` of a page; a trailing backslash continues it."""
+def bundles_of(page: Path) -> list[Path]:
+    """The bundle that a page belongs to; a page of the project speaks of all bundles."""
+    return [bundle for bundle in BUNDLES if bundle in page.parents] or BUNDLES
+
+
+def bundle_commands() -> list[tuple[str, str]]:
+    """Bundles with each command line `python -m monai.bundle run ...` that a page gives for them."""
     found = []
     for page in PAGES:
-        for block in blocks(page, "bash"):
-            for line in block.replace("\\\n", " ").splitlines():
-                found += [(page, part.strip()) for part in line.split("&&") if "monai.bundle run" in part]
-    return found
+        for line in "\n".join(blocks(page, "bash")).splitlines():
+            commands = [part.strip() for part in line.split("&&") if "monai.bundle run" in part]
+            found += [(name_of(bundle), command) for command in commands for bundle in bundles_of(page)]
+    return sorted(set(found))
 
 
-@pytest.mark.parametrize(("page", "command"), bundle_commands())
-def test_commands_name_existing_files_and_ids(page: Path, command: str) -> None:
-    files = re.findall(r"configs/\w+\.json", command)
-    assert files, command
-    options = set(re.findall(r"--([\w#]+)", command)) - {"config_file"}
+def inline_options() -> list[tuple[str, str]]:
+    """Bundles with each override that stands in the text of a page, as in `--labelled 16`."""
+    found = []
+    for page in PAGES:
+        spans = re.findall(r"`(--[^`]+)`", page.read_text(encoding="utf-8"))
+        found += [(name_of(bundle), span) for span in spans for bundle in bundles_of(page)]
+    return sorted(set(found))
+
+
+def read_configs(bundle: Path, files: list[str]) -> dict[str, Any]:
+    """The ids of some config files of a bundle, later files over earlier ones."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        assert (bundle / file).is_file(), f"{name_of(bundle)} has no {file}"
+        merged |= json.loads((bundle / file).read_text(encoding="utf-8"))
+    return merged
+
+
+def unknown_options(text: str, config: dict[str, Any]) -> list[str]:
+    """Overrides in ``text`` whose id is not in ``config``; the last part of ``a#b#c`` may be an argument left out."""
+    unknown = []
+    for option in re.findall(r"(?<![\w-])--([\w#]+)", text):
+        first, *path = option.split("#")
+        node: Any = config.get(first)
+        for key in path[:-1]:
+            node = node[int(key)] if isinstance(node, list) else node.get(key)
+        if first not in config or (path and not isinstance(node, dict | list)):
+            unknown.append(option)
+    return unknown
+
+
+@pytest.mark.parametrize(("bundle", "command"), bundle_commands())
+def test_commands_name_existing_files_and_ids(bundle: str, command: str) -> None:
+    config = read_configs(ROOT / bundle, re.findall(r"configs/\w+\.json", command))
     run_id = re.search(r"monai\.bundle run (\w+)", command)
-    names = {option.split("#")[0] for option in options} | ({run_id.group(1)} if run_id else set())
-    for bundle in BUNDLES:
-        known: set[str] = set()
-        for file in files:
-            assert (bundle / file).is_file(), f"{name_of(bundle)} has no {file}"
-            known |= {key.split("#")[0] for key in json.loads((bundle / file).read_text(encoding="utf-8"))}
-        assert names <= known, f"{name_of(page)}: {bundle.name} has no id {sorted(names - known)}"
+    assert run_id is not None and run_id.group(1) in config
+    assert unknown_options(command.replace("--config_file", ""), config) == []
+
+
+@pytest.mark.parametrize(("bundle", "span"), inline_options())
+def test_overrides_in_the_text_exist(bundle: str, span: str) -> None:
+    config = read_configs(ROOT / bundle, ["configs/inference.json", "configs/train.json"])
+    assert unknown_options(span, config) == []

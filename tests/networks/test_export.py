@@ -42,7 +42,6 @@ def test_torchscript(backbone: Callable[[], Backbone], policy: bool, tmp_path: P
             torch.testing.assert_close(scripted(image(size, batch)), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("backbone", BACKBONES, ids=["VoxelMorph", "VoxelMorphL"])
 @pytest.mark.parametrize("size", SIZES, ids=["multiple of the stride", "padded"])

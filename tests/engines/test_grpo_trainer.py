@@ -1,0 +1,197 @@
+"""Fine-tuning: sampling, rewards in chunks, the greedy choice, what is logged, and learning from rewards alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from morphseek_monai.engines import GRPOTrainer
+from morphseek_monai.losses import DiffusionLoss, MorphSeekLoss, WarmupLoss
+from morphseek_monai.metrics import RegistrationDice
+from morphseek_monai.networks import MorphSeekNet
+from morphseek_monai.rewards import Reward, RewardState
+
+MakeNet = Callable[..., MorphSeekNet]
+MakeBatch = Callable[..., dict[str, Any]]
+MakeTrainer = Callable[..., GRPOTrainer]
+
+
+def flat(net: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+class MeanAlongFirstAxis(Reward):
+    """Higher the farther the field points along the first axis."""
+
+    def __call__(self, state: RewardState) -> Tensor:
+        return state.ddf[:, 0].mean((1, 2, 3))
+
+
+class Given(Reward):
+    """Rewards the test chooses, handed out trajectory by trajectory."""
+
+    def __init__(self, *rewards: float) -> None:
+        self.left = list(rewards)
+
+    def __call__(self, state: RewardState) -> Tensor:
+        return torch.tensor([float(self.left.pop(0)) for _ in state.ddf])
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(7)
+
+
+def start(batch: dict[str, Any]) -> Tensor:
+    return torch.rand(1, 3, *batch["image"].shape[2:], generator=generator())
+
+
+def test_overfits_a_pair(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    net, batch = make_net(steps=2, flow_std=1e-5), make_batch()
+    dice = RegistrationDice(3)
+    before = dice(net(batch["image"]).detach(), batch["label"]).mean()
+    make_trainer(GRPOTrainer, [batch] * 50, net, optimizer=torch.optim.Adam, lr=0.01).run()
+    after = dice(net(batch["image"]).detach(), batch["label"]).mean()
+    assert after > before + 0.3
+
+
+def test_learns_from_rewards_alone(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    """No similarity, no Dice: the deterministic field must follow the reward through the policy gradient."""
+    net, batch = make_net(seed=2, initial_log_sigma=-1.0), make_batch()
+    warmup = WarmupLoss(nn.MSELoss(), DiffusionLoss())
+    loss = MorphSeekLoss(warmup, 3, warmup_weight=0.0, dice_weight=0.0)
+    before = net(batch["image"])[:, 0].mean().item()
+    decoder = flat(net.backbone.up)
+    trainer = make_trainer(
+        GRPOTrainer,
+        [batch] * 20,
+        net,
+        optimizer=torch.optim.Adam,
+        lr=0.03,
+        loss_function=loss,
+        reward=MeanAlongFirstAxis(),
+        trajectories=8,
+    )
+    trainer.run()
+    assert net(batch["image"])[:, 0].mean().item() > before + 0.5
+    assert torch.equal(flat(net.backbone.up), decoder)
+
+
+@pytest.mark.parametrize("chunk", [2, 3, 4])
+def test_chunks_change_nothing(
+    chunk: int, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    def run(chunk: int) -> tuple[dict[str, float], Tensor]:
+        trainer = make_trainer(GRPOTrainer, [make_batch(2)], make_net(steps=2, flow_std=1.0), chunk=chunk, lr=1.0)
+        trainer.run()
+        return trainer.state.output["terms"], flat(trainer.network)
+
+    terms, weights = run(1)
+    chunked, chunked_weights = run(chunk)
+    assert terms["reward_spread"] > 1e-4
+    assert chunked == pytest.approx(terms, rel=1e-3, abs=1e-5)
+    assert (chunked_weights - weights).norm() < 1e-3 * (weights - flat(make_net(flow_std=1.0))).norm()
+
+
+@pytest.mark.parametrize("best", [0, 2, 3])
+def test_best_trajectory_goes_on_and_is_logged(
+    best: int, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    batch, tau = make_batch(), 0.7
+    rewards = [0.1, -0.2, 0.0, 0.05]
+    rewards[best] = 0.9
+    trainer = make_trainer(GRPOTrainer, [batch], reward=Given(*rewards), tau=tau, chunk=3)
+    net, ddf = trainer.network, start(batch)
+    result = trainer.refine(batch["image"], batch["label"], ddf, generator())
+    encoding = net.observe(batch["image"][:, :1], batch["image"][:, 1:], ddf)
+    policy = net.head(encoding.top)  # type: ignore[misc]
+    latents = policy.latent(policy.noise(4, generator()), tau)
+    fields = net.act(encoding.skips, latents, ddf)
+    torch.testing.assert_close(result.ddf, fields[best : best + 1], atol=1e-5, rtol=1e-5)
+    assert result.ddf.requires_grad
+    values = torch.tensor(rewards)
+    assert float(result.terms["reward"]) == pytest.approx(values.mean().item())
+    assert float(result.terms["reward_spread"]) == pytest.approx(values.std(correction=0).item())
+    assert float(result.terms["reward_best"]) == pytest.approx(0.9)
+    assert float(result.terms["sigma"]) == pytest.approx(tau * policy.log_sigma.exp().mean().item())
+
+
+@pytest.mark.parametrize("case", ["unlabelled", "one trajectory", "no policy"])
+def test_mean_latent_where_nothing_is_drawn(
+    case: str, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    batch = make_batch()
+    net = make_net(policy=case != "no policy")
+    trainer = make_trainer(GRPOTrainer, [batch], net, trajectories=4 if case == "unlabelled" else 1)
+    label = None if case == "unlabelled" else batch["label"]
+    result = trainer.refine(batch["image"], label, start(batch), generator())
+    expected = net.step(batch["image"][:, :1], batch["image"][:, 1:], start(batch))
+    torch.testing.assert_close(result.ddf, expected)
+    assert not {"reward", "reward_best", "reward_spread"} & result.terms.keys()
+    assert result.terms["policy"] == 0
+    assert (result.terms["dice"] == 0) == (case == "unlabelled")
+
+
+def test_unlabelled_pairs_do_not_dilute_the_logged_reward(
+    make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    terms = []
+    for labelled in ([True, True], [True, False]):
+        reward = Given(*range(4), *range(10, 14))
+        trainer = make_trainer(GRPOTrainer, [make_batch(2, labelled=labelled)], reward=reward)
+        trainer.run()
+        terms.append(trainer.state.output["terms"])
+    assert (terms[0]["reward"], terms[1]["reward"]) == (6.5, 1.5)
+
+
+def test_noise_is_new_in_each_iteration_and_pair(make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    """The same pair all over, at learning rate 0: rewards differ by the noise only."""
+    batch = make_batch()
+    twice = {name: torch.cat([value] * 2) if isinstance(value, Tensor) else value * 2 for name, value in batch.items()}
+    rewards: list[float] = []
+    trainer = make_trainer(GRPOTrainer, [twice] * 2, lr=0.0, reward=MeanAlongFirstAxis())
+    refine = trainer.refine
+
+    def spy(*args: Any) -> Any:
+        result = refine(*args)
+        rewards.append(float(result.terms["reward"]))
+        return result
+
+    trainer.refine = spy  # type: ignore[method-assign]
+    trainer.run()
+    assert len(set(rewards)) == 4
+
+
+def test_decoder_learns_under_autocast(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    """Weights cast for the trajectories without gradient must not be taken again for the chosen one."""
+    net = make_net()
+    before = copy.deepcopy(net)
+    make_trainer(GRPOTrainer, [make_batch()], net, amp=True).run()
+    still = [name for (name, p), q in zip(net.named_parameters(), before.parameters()) if torch.equal(p, q)]
+    assert not still
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"trajectories": 0}, "'trajectories' must be at least 1, got 0"),
+        ({"chunk": 0}, "'chunk' must be at least 1, got 0"),
+        ({"tau": 0.0}, "'tau' must be positive, got 0.0; the mean latent needs trajectories=1"),
+    ],
+)
+def test_refuses(
+    arguments: dict[str, Any], message: str, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    with pytest.raises(ValueError, match=rf"GRPOTrainer\(\) {message}"):
+        make_trainer(GRPOTrainer, [make_batch()], **arguments)
+
+
+def test_refuses_to_draw_without_a_policy(
+    make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    with pytest.raises(ValueError, match=r"'trajectories' above 1 need MorphSeekNet\(policy=True\)"):
+        make_trainer(GRPOTrainer, [make_batch()], make_net(policy=False))

@@ -1,0 +1,157 @@
+"""What both trainers share, seen from outside: learning, gradients, logs, bookkeeping."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer
+from monai.handlers import TensorBoardStatsHandler
+from torch import Tensor
+
+from morphseek_monai.engines import RefinementTrainer, WarmupTrainer
+from morphseek_monai.networks import MorphSeekNet
+
+MakeNet = Callable[..., MorphSeekNet]
+MakeBatch = Callable[..., dict[str, Any]]
+MakeTrainer = Callable[..., RefinementTrainer]
+Kind = type[RefinementTrainer]
+
+
+def flat(net: torch.nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+def test_is_a_monai_trainer_with_scalar_terms(kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    writer = Mock()
+    board = TensorBoardStatsHandler(writer, output_transform=itemgetter("terms"), epoch_log=False)
+    logged: list[dict[str, float]] = []
+    trainer = make_trainer(
+        kind,
+        [make_batch(2)] * 2,
+        epochs=2,
+        steps=2,
+        train_handlers=[board],
+    )
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: logged.append(e.state.output["terms"]))
+    trainer.run()
+    assert isinstance(trainer, SupervisedTrainer)
+    assert (trainer.state.epoch, trainer.state.iteration, len(logged)) == (2, 4, 4)
+    assert {"loss", "similarity", "regularisation", "kl", "sigma", "grad_norm", "skipped"} <= logged[0].keys()
+    assert all(type(value) is float for terms in logged for value in terms.values())
+    output = trainer.state.output
+    assert (output["pred"].shape, output["pred"].dtype) == ((2, 3, 16, 16, 16), torch.float32)
+    assert output["loss"] == logged[-1]["loss"]
+    assert not output["pred"].requires_grad
+    assert {call.args[0] for call in writer.add_scalar.call_args_list} == logged[0].keys()
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_warmup_overfits_a_pair(
+    policy: bool, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    """The blob moved by 2 voxels along each axis must come back: most of the squared difference goes."""
+    net = make_net(steps=2, policy=policy, flow_std=1e-5)
+    similarity: list[float] = []
+    trainer = make_trainer(WarmupTrainer, [make_batch()] * 60, net, optimizer=torch.optim.Adam, lr=0.01)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda e: similarity.append(e.state.output["terms"]["similarity"])
+    )
+    trainer.run()
+    assert similarity[-1] < 0.3 * similarity[0]
+    middle = net(make_batch()["image"])[0, :, 5:9, 5:9, 5:9]
+    assert (middle.mean((1, 2, 3)) > 0.8).all()  # towards +shift on every axis
+
+
+def test_batch_of_two_is_the_mean_of_two_pairs(
+    kind: Kind, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    net = make_net(steps=2)
+
+    def change(batch: dict[str, Any], pair: int = 0) -> Tensor:
+        trainer = make_trainer(kind, [batch], copy.deepcopy(net), max_grad_norm=1e9, lr=1.0)
+        generator = trainer.generator
+        trainer.generator = lambda i: generator(i + pair)  # type: ignore[method-assign]
+        trainer.run()
+        return flat(trainer.network) - flat(net)
+
+    both = change(make_batch(2))
+    first, second = change(make_batch(first=0), 0), change(make_batch(first=1), 1)
+    assert (first - second).norm() > 0.1 * first.norm()
+    assert (both - (first + second) / 2).norm() < 1e-3 * both.norm()
+
+
+def test_gradient_is_clipped_and_logged_before_clipping(
+    kind: Kind, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    net = make_net()
+    before = flat(net)
+    trainer = make_trainer(kind, [make_batch()], net, lr=1.0, max_grad_norm=1e-3)
+    trainer.run()
+    assert (flat(net) - before).norm().item() == pytest.approx(1e-3, rel=1e-2)
+    assert trainer.state.output["terms"]["grad_norm"] > 2e-3
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(None, 3), (1, 1), (4, 4)])
+def test_steps_default_to_those_of_the_network(
+    kind: Kind,
+    steps: int | None,
+    expected: int,
+    make_net: MakeNet,
+    make_trainer: MakeTrainer,
+    make_batch: MakeBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = make_trainer(kind, [make_batch(2)], make_net(steps=3), steps=steps)
+    seen: list[Tensor] = []
+    refine = trainer.refine
+    monkeypatch.setattr(trainer, "refine", lambda *args: (seen.append(args[2]), refine(*args))[1])
+    trainer.run()
+    assert len(seen) == 2 * expected
+    for i in range(2):
+        assert not seen[i * expected].any()  # each pair starts from the identity ...
+        assert all(ddf.any() for ddf in seen[i * expected + 1 : (i + 1) * expected])  # ... and goes on from there
+
+
+def test_refuses_no_steps(kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    with pytest.raises(ValueError, match=rf"{kind.__name__}\(\) 'steps' must be at least 1 or None, got 0"):
+        make_trainer(kind, [make_batch()], steps=0)
+
+
+def test_random_sources_differ_by_seed_rank_iteration_and_pair(
+    kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    def draw(seed: int = 0, rank: int = 0, iteration: int = 1, pair: int = 0) -> float:
+        trainer = make_trainer(kind, [make_batch()], seed=seed)
+        trainer.state.rank, trainer.state.iteration = rank, iteration
+        return torch.rand(1, generator=trainer.generator(pair)).item()
+
+    assert draw() == draw()
+    others = [draw(seed=1), draw(rank=1), draw(iteration=2), draw(iteration=0), draw(pair=1), draw(seed=1, pair=1)]
+    assert len({draw(), *others}) == 1 + len(others)
+
+
+def test_run_repeats_bit_for_bit_whatever_the_global_seed(
+    kind: Kind, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    def run(global_seed: int, seed: int = 0) -> Tensor:
+        torch.manual_seed(global_seed)
+        trainer = make_trainer(kind, [make_batch()] * 3, make_net(steps=2), seed=seed)
+        trainer.run()
+        return flat(trainer.network)
+
+    assert torch.equal(run(1), run(2))
+    assert not torch.equal(run(1), run(1, seed=5))
+
+
+def test_network_without_policy_trains(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    trainer = make_trainer(WarmupTrainer, [make_batch()], make_net(policy=False))
+    trainer.run()
+    assert trainer.state.output["terms"]["kl"] == 0
+    assert "sigma" not in trainer.state.output["terms"]

@@ -1,0 +1,203 @@
+"""Checkpoints: what is written when, what survives a crash, and one-line errors for what cannot be loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from morphseek_monai.handlers import BestCheckpoint, RunCheckpoint, StrictCheckpointLoader, load_weights
+from morphseek_monai.handlers.checkpoint import save_atomically
+
+FakeEngine = Callable[..., Engine]
+
+
+def layer(value: float = 0.0, features: int = 3) -> nn.Linear:
+    net = nn.Linear(features, 2)
+    for p in net.parameters():
+        nn.init.constant_(p, value)
+    return net
+
+
+def value_of(net: nn.Module) -> float:
+    values = torch.cat([p.flatten() for p in net.parameters()]).unique()
+    assert len(values) == 1
+    return values.item()
+
+
+class HasCode:
+    """Something that unpickling would have to execute."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("exit 1",)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "model.pt"
+
+
+def one_line(error: pytest.ExceptionInfo[ValueError]) -> str:
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"model": state, "epoch": 3}])
+def test_weights_load_bare_and_nested(wrap: Callable[[Any], Any], path: Path) -> None:
+    save_atomically(wrap(layer(4.0).state_dict()), path)
+    net = layer()
+    load_weights(path, net)
+    assert value_of(net) == 4.0
+
+
+def test_no_weights(path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"load_weights\(\) 'path' .*model.pt does not exist; train first"):
+        load_weights(path, layer())
+
+
+@pytest.mark.parametrize(
+    ("state", "difference"),
+    [
+        (layer(features=4).state_dict(), r"1 tensors differ, first weight: file \(2, 4\), network \(2, 3\)"),
+        ({"weight": torch.zeros(2, 3)}, r"1 tensors differ, first bias: file None, network \(2,\)"),
+        (layer().state_dict() | {"more": torch.zeros(1)}, r"1 tensors differ, first more: file \(1,\), network None"),
+        ({}, "2 tensors differ"),
+    ],
+)
+def test_weights_of_another_architecture(state: Any, difference: str, path: Path) -> None:
+    save_atomically(state, path)
+    net = layer(1.0)
+    message = rf"model.pt is a checkpoint of another architecture than Linear: {difference}.*; use the 'network_def'"
+    with pytest.raises(ValueError, match=message) as error:
+        load_weights(path, net)
+    one_line(error)
+    assert value_of(net) == 1.0
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], 3.0, {"model": torch.zeros(3)}])
+def test_file_without_a_state_dictionary(content: Any, path: Path) -> None:
+    save_atomically(content, path)
+    with pytest.raises(ValueError, match=r"model.pt .*must hold a state dictionary.*; ") as error:
+        load_weights(path, layer())
+    one_line(error)
+
+
+def test_truncated_file(path: Path) -> None:
+    save_atomically(layer().state_dict(), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"model.pt is not a readable checkpoint of tensors \(.+\); write it") as error:
+        load_weights(path, layer())
+    one_line(error)
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
+def test_file_of_another_kind(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "model.pt"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="is not a readable checkpoint of tensors") as error:
+        load_weights(file, layer())
+    one_line(error)
+
+
+@pytest.mark.parametrize("content", [HasCode(), {"model": HasCode()}, layer()])
+def test_pickled_objects_are_refused(content: Any, path: Path) -> None:
+    save_atomically(content, path)
+    with pytest.raises(ValueError, match="is not a readable checkpoint of tensors") as error:
+        load_weights(path, layer())
+    one_line(error)
+
+
+def test_loader_loads_when_the_engine_starts(path: Path) -> None:
+    save_atomically(layer(4.0).state_dict(), path)
+    net, seen = layer(), []
+    engine = Engine(lambda engine, batch: seen.append(value_of(net)))
+    StrictCheckpointLoader(str(path), net).attach(engine)
+    assert value_of(net) == 0.0
+    engine.run([0])
+    assert seen == [4.0]
+
+
+def test_crash_while_writing_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_atomically(layer(1.0).state_dict(), path)
+
+    def crash(state: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", crash)
+    with pytest.raises(OSError, match="disk full"):
+        save_atomically(layer(2.0).state_dict(), path)
+    monkeypatch.undo()
+    net = layer()
+    load_weights(path, net)
+    assert value_of(net) == 1.0
+    save_atomically(layer(3.0).state_dict(), path)
+    assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
+
+
+def test_best_is_saved_on_improvement_only(engine: FakeEngine, path: Path) -> None:
+    net, saved = layer(), layer()
+    best = BestCheckpoint(str(path), net, metric="dice")
+    for value, expected in ((0.5, 0.5), (0.4, 0.5), (float("nan"), 0.5), (0.5, 0.5), (0.6, 0.6), (0.55, 0.6)):
+        nn.init.constant_(net.weight, value)
+        nn.init.constant_(net.bias, value)
+        best(engine(metrics={"dice": torch.tensor(value)}))
+        load_weights(path, saved)
+        assert value_of(saved) == pytest.approx(expected)
+    assert best.state_dict() == {"best": pytest.approx(0.6)}
+
+
+def test_best_is_remembered(engine: FakeEngine, path: Path) -> None:
+    first, second = (BestCheckpoint(str(path), layer(1.0), metric="dice") for _ in range(2))
+    first(engine(metrics={"dice": 0.7}))
+    path.unlink()
+    second.load_state_dict(first.state_dict())
+    second(engine(metrics={"dice": 0.65}))
+    assert not path.exists()
+
+
+def test_best_is_attached_to_the_end_of_an_evaluation(path: Path) -> None:
+    engine = Engine(lambda engine, batch: engine.state.metrics.update(dice=0.1))
+    BestCheckpoint(str(path), layer(), metric="dice").attach(engine)
+    engine.run([0])
+    assert path.exists()
+
+
+@pytest.mark.parametrize(("interval", "expected"), [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (9, [5])])
+def test_run_is_saved_at_intervals_and_at_the_end(interval: int, expected: list[int], path: Path) -> None:
+    saved = []
+    engine = Engine(lambda engine, batch: None)
+    RunCheckpoint(str(path), {"model": layer()}, interval=interval).attach(engine)
+
+    def look(engine: Engine) -> None:
+        if path.exists():
+            saved.append(torch.load(path)["trainer"])
+            path.unlink()
+
+    engine.add_event_handler(Events.EPOCH_COMPLETED, look)
+    engine.run([0, 0, 0], max_epochs=5)
+    assert saved == [{"epoch": epoch, "iteration": 3 * epoch} for epoch in expected]
+
+
+def test_run_of_other_objects(engine: FakeEngine, path: Path) -> None:
+    RunCheckpoint(str(path), {"model": layer()})(engine(epoch=1, iteration=1, max_epochs=1))
+    other = RunCheckpoint(str(path), {"model": layer(), "loss": layer()}, resume=True)
+    message = r"model.pt must hold \['loss', 'model', 'trainer'\], it holds \['model', 'trainer'\]; delete it or set"
+    with pytest.raises(ValueError, match=message):
+        other.attach(engine())
+    save_atomically(torch.zeros(1), path)
+    with pytest.raises(ValueError, match="it holds Tensor; delete it or set resume=false"):
+        other.attach(engine())
+
+
+def test_run_of_another_architecture(engine: FakeEngine, path: Path) -> None:
+    RunCheckpoint(str(path), {"model": layer()})(engine(epoch=1, iteration=1, max_epochs=1))
+    with pytest.raises(ValueError, match="checkpoint of another architecture than Linear"):
+        RunCheckpoint(str(path), {"model": layer(features=4)}, resume=True).attach(engine())
