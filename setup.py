@@ -18,7 +18,6 @@ TEST = [
     "onnxscript>=0.3",
     "jsonschema>=3.2",
 ]
-DOCS = ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"]
 
 setup(
     name="morphseek_monai",
@@ -44,7 +43,7 @@ setup(
         "tensorboard>=2.16",
         "tqdm>=4.66",
     ],
-    extras_require={"test": TEST, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"], "docs": DOCS},
+    extras_require={"test": TEST, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"]},
     entry_points={"console_scripts": ["morphseek = morphseek_monai.apps.main:main"]},
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -3,8 +3,8 @@
 Every configuration runs in a process of its own, since peak memory never falls again within one. On a CPU the peak is
 the process's largest resident set, on CUDA the largest allocation. The start is the same figure before the first
 iteration (interpreter, torch, MONAI, network, pair), and the last column compares what iterations add to it. glibc is
-told to return freed blocks (MALLOC_MMAP_THRESHOLD_), or its fragmentation would be measured: 10 to 20 % that vary from
-run to run. The pair is synthetic: smooth noise, a smooth deformation of it, and 12 labels.
+told to return freed blocks (MALLOC_MMAP_THRESHOLD_), or its fragmentation would be measured: about a fifth of the peak,
+different in each run. The pair is synthetic: smooth noise, a smooth deformation of it, and 12 labels.
 
 Run: python docs/benchmarks/iteration.py [--size 80 96 112] [--backbone VoxelMorph] [--device cpu] [--threads 1]
      [--iterations 1] [--chunk 1] [--trajectories 1 6 24] [--steps 1 3 8]

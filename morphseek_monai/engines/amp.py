@@ -13,7 +13,12 @@ def autocast(device: torch.device, enabled: bool, amp_kwargs: dict[str, Any] | N
     MONAI's engines autocast on CUDA only. bfloat16 needs no loss scaling and makes 3-D convolutions 2.5 to 4 times
     faster on CPUs with AVX512-BF16. Only the networks run inside the context: fields, losses and log-densities stay
     float32.
+
+    Raises:
+        TypeError: When ``enabled`` is not a bool; ``--amp false`` on a command line arrives as the text "false".
     """
+    if not isinstance(enabled, bool):
+        raise TypeError(f"autocast() 'enabled' must be True or False, got {enabled!r}; write --amp True or --amp False")
     kwargs: dict[str, Any] = {"dtype": torch.bfloat16, **(amp_kwargs or {})}
     if isinstance(kwargs["dtype"], str):
         kwargs["dtype"] = getattr(torch, kwargs["dtype"])

@@ -64,7 +64,7 @@ class GRPOTrainer(RefinementTrainer):
     def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
         network = self.network
-        with self.autocast():
+        with self.autocast(image):
             encoding = network.observe(image[:, :1], image[:, 1:], ddf)
         policy = network.head(encoding.top.float()) if network.head is not None else None
         latent = policy.mean if policy is not None else encoding.top
@@ -74,7 +74,7 @@ class GRPOTrainer(RefinementTrainer):
             noise = policy.noise(self.trajectories, generator)
             with torch.no_grad():
                 latents = policy.latent(noise, self.tau)
-                rewards = self._rewards(encoding, latents, label, ddf)
+                rewards = self._rewards(image, encoding, latents, label, ddf)
             group = Group(latents, rewards, self.tau)
             best = int(rewards.argmax())
             latent = policy.latent(noise[best : best + 1], self.tau)
@@ -83,20 +83,22 @@ class GRPOTrainer(RefinementTrainer):
                 "reward_spread": rewards.std(correction=0),
                 "reward_best": rewards[best],
             }
-        with self.autocast():
+        with self.autocast(image):
             refined = network.act(encoding.skips, latent, ddf)
-        loss = self.loss_function(image, label, refined, policy, group, generator)
+        loss = self.loss_function(image, label, refined, policy, group)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = self.tau * policy.log_sigma.detach().exp().mean()
         return StepResult(loss.total, refined, terms)
 
-    def _rewards(self, encoding: Encoding, latents: Tensor, label: Tensor, ddf: Tensor) -> Tensor:
+    def _rewards(
+        self, image: Tensor, encoding: Encoding, latents: Tensor, label: Tensor, ddf: Tensor
+    ) -> Tensor:
         """Rewards of all trajectories ``(J,)``, decoded ``chunk`` at a time."""
         state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
         rewards = []
         for chunk in torch.split(latents, self.chunk):
-            with self.autocast():
+            with self.autocast(image):
                 fields = self.network.act(encoding.skips, chunk, ddf)
             rewards.append(self.reward(state._replace(ddf=fields)))
         return torch.cat(rewards)

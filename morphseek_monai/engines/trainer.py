@@ -52,8 +52,8 @@ class RefinementTrainer(SupervisedTrainer):
         max_grad_norm: gradients are clipped to this norm. 1.0: keeps the rare steep policy gradient from undoing the
             warm-up.
         max_skipped: how many iterations in a row may be skipped.
-        seed: seed of the policy's noise and of the loss's sampling offsets. They depend on (seed, rank, iteration,
-            pair) alone, hence a resumed run draws what an uninterrupted one would.
+        seed: seed of the policy's noise. It depends on (seed, rank, iteration, pair) alone, hence a resumed run
+            draws what an uninterrupted one would.
         prepare_batch: see :func:`~morphseek_monai.engines.prepare_pairs`.
         decollate: False, unlike MONAI's default: decollation would take ``terms`` apart.
         kwargs: everything :class:`monai.engines.SupervisedTrainer` takes.
@@ -99,9 +99,14 @@ class RefinementTrainer(SupervisedTrainer):
         self.scaler = torch.amp.GradScaler("cuda") if scaled else None  # type: ignore[assignment]
         Workflow.run(self)
 
-    def autocast(self) -> torch.autocast:
-        """Context the network runs in."""
-        return autocast(self.state.device, self.amp, self.amp_kwargs)
+    def autocast(self, image: Tensor) -> torch.autocast:
+        """Context the network runs in for ``image`` ``(1, 2, D, H, W)``.
+
+        float32 in one case: oneDNN's bfloat16 weight gradient (seen with torch 2.13) reads uninitialised memory where
+        the first axis of a convolution's input is 2, as it is on one of the deepest levels for a D up to two strides.
+        """
+        broken = self.state.device.type == "cpu" and image.shape[2] <= 2 * self.network.stride
+        return autocast(self.state.device, self.amp and not broken, self.amp_kwargs)
 
     def generator(self, pair: int) -> torch.Generator:
         """Random generator of a pair of the current iteration, on the training device."""
@@ -116,7 +121,7 @@ class RefinementTrainer(SupervisedTrainer):
             image: ``(1, 2, D, H, W)``.
             label: ``(1, 2, D, H, W)`` integers, or None for an unlabelled pair.
             ddf: accumulated field ``(1, 3, D, H, W)``, without graph.
-            generator: source of the policy's noise and of the loss's sampling offset.
+            generator: source of the policy's noise.
         """
         raise NotImplementedError
 

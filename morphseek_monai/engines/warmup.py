@@ -17,15 +17,15 @@ class WarmupTrainer(RefinementTrainer):
     """
 
     def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
-        """One deterministic step; ``label`` is not used."""
+        """One deterministic step; ``label`` and ``generator`` are not used."""
         moving, fixed = image[:, :1], image[:, 1:]
         network = self.network
-        with self.autocast():
+        with self.autocast(image):
             encoding = network.observe(moving, fixed, ddf)
         policy = network.head(encoding.top.float()) if network.head is not None else None
-        with self.autocast():
+        with self.autocast(image):
             ddf = network.act(encoding.skips, policy.mean if policy is not None else encoding.top, ddf)
-        loss = self.loss_function(moving, fixed, ddf, policy, generator)
+        loss = self.loss_function(moving, fixed, ddf, policy)
         terms = {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = policy.log_sigma.detach().exp().mean()

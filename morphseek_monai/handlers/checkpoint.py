@@ -107,9 +107,16 @@ class RunCheckpoint:
             trainer itself is added when this is attached.
         resume: restore from ``path`` when it exists.
         interval: epochs between two checkpoints; the last epoch is always saved.
+
+    Raises:
+        TypeError: When ``resume`` is not a bool; ``--resume false`` on a command line arrives as the text "false".
     """
 
     def __init__(self, path: str, state: Mapping[str, Any], resume: bool = False, interval: int = 1) -> None:
+        if not isinstance(resume, bool):
+            raise TypeError(
+                f"RunCheckpoint() 'resume' must be True or False, got {resume!r}; write --resume True or --resume False"
+            )
         self.path = path
         self.state = dict(state)
         self.resume = resume
@@ -138,7 +145,7 @@ class RunCheckpoint:
         if not isinstance(saved, dict) or set(saved) != expected:
             raise ValueError(
                 f"RunCheckpoint: {self.path} must hold {sorted(expected)}, it holds "
-                f"{sorted(saved) if isinstance(saved, dict) else type(saved).__name__}; delete it or set resume=false"
+                f"{sorted(saved) if isinstance(saved, dict) else type(saved).__name__}; delete it or set resume=False"
             )
         for name, item in self.state.items():
             if isinstance(item, nn.Module):

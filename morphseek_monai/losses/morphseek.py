@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from morphseek_monai.losses.grpo import GRPOLoss
@@ -76,7 +75,6 @@ class MorphSeekLoss(nn.Module):
         ddf: Tensor,
         policy: LatentPolicy | None,
         group: Group | None = None,
-        generator: torch.Generator | None = None,
     ) -> MorphSeekTerms:
         """Evaluate one pair.
 
@@ -86,9 +84,8 @@ class MorphSeekLoss(nn.Module):
             ddf: the chosen accumulated field ``(1, 3, D, H, W)``, with its graph.
             policy: policy of this step, or None for a network without one.
             group: the sampled trajectories, or None when none were drawn (no policy term).
-            generator: see :class:`WarmupLoss`.
         """
-        anchor = self.warmup(image[:, :1], image[:, 1:], ddf, policy, generator)
+        anchor = self.warmup(image[:, :1], image[:, 1:], ddf, policy)
         zero = ddf.new_zeros(())
         dice = self.soft_dice(ddf, label[:, :1], label[:, 1:]) if label is not None and self.dice_weight else zero
         policy_loss = zero

@@ -72,8 +72,8 @@ def bundle_commands() -> list[tuple[str, str]]:
     """Bundles with each command line `python -m monai.bundle run ...` that a page gives for them."""
     found = []
     for page in PAGES:
-        for line in "\n".join(blocks(page, "bash")).splitlines():
-            commands = [part.strip() for part in line.split("&&") if "monai.bundle run" in part]
+        for line in page.read_text(encoding="utf-8").splitlines():
+            commands = [part.strip() for part in line.split("&&") if "python -m monai.bundle run" in part]
             found += [(name_of(bundle), command) for command in commands for bundle in bundles_of(page)]
     return sorted(set(found))
 
@@ -121,3 +121,9 @@ def test_commands_name_existing_files_and_ids(bundle: str, command: str) -> None
 def test_overrides_in_the_text_exist(bundle: str, span: str) -> None:
     config = read_configs(ROOT / bundle, ["configs/inference.json", "configs/train.json"])
     assert unknown_options(span, config) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_values_on_the_command_line_are_python(page: Path) -> None:
+    """Fire reads ``False``; ``false`` would arrive as a text, which is true."""
+    assert re.findall(r"--[\w#]+[ =](?:true|false|null)\b", page.read_text(encoding="utf-8")) == []

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from morphseek_monai.engines import RefinementTrainer, RegistrationEvaluator, WarmupTrainer, autocast
+from morphseek_monai.engines import RefinementTrainer, RegistrationEvaluator, WarmupTrainer, autocast, bfloat16_is_fast
 from morphseek_monai.networks import MorphSeekNet
 
 MakeNet = Callable[..., MorphSeekNet]
@@ -35,6 +35,38 @@ def test_dtype(enabled: bool, kwargs: dict[str, Any] | None, expected: torch.dty
     with autocast(CPU, enabled, kwargs):
         assert product_dtype() == expected
     assert product_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("enabled", ["false", 1, None])
+def test_enabled_must_be_a_bool(enabled: Any) -> None:
+    with pytest.raises(TypeError, match=rf"autocast\(\) 'enabled' must be True or False, got {enabled!r}; write --amp"):
+        autocast(CPU, enabled)
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(3, "float32"), (8, "float32"), (9, "bfloat16"), (16, "bfloat16")])
+def test_training_avoids_the_broken_weight_gradient(
+    depth: int, expected: str, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    """At a stride of 4, up to 8 planes leave a level of two planes or fewer; the other axes do not matter."""
+    trainer = make_trainer(WarmupTrainer, [make_batch()], amp=True)
+    with trainer.autocast(torch.zeros(1, 2, depth, 4, 40)):
+        assert product_dtype() == getattr(torch, expected)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_fast_where_the_processor_has_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    assert bfloat16_is_fast(CPU) is native
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert bfloat16_is_fast(CPU) is False
+
+
+@pytest.mark.parametrize("dtype", ["float16", torch.bfloat16])
+def test_no_loss_scaling_on_the_cpu(dtype: Any, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    trainer = make_trainer(WarmupTrainer, [make_batch()], amp=True, amp_kwargs={"dtype": dtype})
+    trainer.run()
+    assert trainer.scaler is None
+    assert trainer.state.skipped == 0
 
 
 def test_fields_and_losses_stay_float32(

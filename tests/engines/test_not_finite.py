@@ -104,7 +104,7 @@ def test_pairs_without_names_are_no_obstacle(make_trainer: MakeTrainer, make_bat
 def test_loss_scaling_survives_a_first_iteration_that_is_not_finite(
     pair: int, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
-    """MONAI's trainer has a gradient scaler under ``amp`` on CUDA; here it is put in by hand."""
+    """float16 on CUDA needs a gradient scaler; here it is put in by hand."""
     good = make_batch(2)
     plain, scaled = (
         make_trainer(WarmupTrainer, [broken(good, pair), good], make_net(), max_grad_norm=1e-3) for _ in range(2)

@@ -97,18 +97,11 @@ def test_truncated_file(path: Path) -> None:
     one_line(error)
 
 
-@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"])
-def test_file_of_another_kind(content: bytes, tmp_path: Path) -> None:
-    file = tmp_path / "model.pt"
-    file.write_bytes(content)
-    with pytest.raises(ValueError, match="is not a readable checkpoint of tensors") as error:
-        load_weights(file, layer())
-    one_line(error)
-
-
-@pytest.mark.parametrize("content", [HasCode(), {"model": HasCode()}, layer()])
-def test_pickled_objects_are_refused(content: Any, path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", HasCode(), layer()])
+def test_other_files_and_pickled_objects_are_refused(content: Any, path: Path) -> None:
     save_atomically(content, path)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
     with pytest.raises(ValueError, match="is not a readable checkpoint of tensors") as error:
         load_weights(path, layer())
     one_line(error)
@@ -145,12 +138,12 @@ def test_crash_while_writing_leaves_the_old_file(path: Path, monkeypatch: pytest
 def test_best_is_saved_on_improvement_only(engine: FakeEngine, path: Path) -> None:
     net, saved = layer(), layer()
     best = BestCheckpoint(str(path), net, metric="dice")
-    for value, expected in ((0.5, 0.5), (0.4, 0.5), (float("nan"), 0.5), (0.5, 0.5), (0.6, 0.6), (0.55, 0.6)):
-        nn.init.constant_(net.weight, value)
-        nn.init.constant_(net.bias, value)
-        best(engine(metrics={"dice": torch.tensor(value)}))
+    epochs = ((0.5, 0), (0.4, 0), (float("nan"), 0), (0.5, 0), (0.6, 4), (0.55, 4))  # Dice, and which epoch is kept
+    for epoch, (dice, kept) in enumerate(epochs):
+        net.load_state_dict(layer(epoch).state_dict())
+        best(engine(metrics={"dice": torch.tensor(dice)}))
         load_weights(path, saved)
-        assert value_of(saved) == pytest.approx(expected)
+        assert value_of(saved) == kept
     assert best.state_dict() == {"best": pytest.approx(0.6)}
 
 
@@ -193,8 +186,13 @@ def test_run_of_other_objects(engine: FakeEngine, path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         other.attach(engine())
     save_atomically(torch.zeros(1), path)
-    with pytest.raises(ValueError, match="it holds Tensor; delete it or set resume=false"):
+    with pytest.raises(ValueError, match="it holds Tensor; delete it or set resume=False"):
         other.attach(engine())
+
+
+def test_resume_as_text_is_refused(path: Path) -> None:
+    with pytest.raises(TypeError, match=r"RunCheckpoint\(\) 'resume' must be True or False, got 'false'; write --resume"):
+        RunCheckpoint(str(path), {}, resume="false")  # type: ignore[arg-type]
 
 
 def test_run_of_another_architecture(engine: FakeEngine, path: Path) -> None:

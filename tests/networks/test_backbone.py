@@ -82,6 +82,28 @@ def test_every_parameter_gets_a_gradient(backbone: Backbone) -> None:
     assert not silent
 
 
+def test_signal_survives_all_layers(backbone: Backbone) -> None:
+    """Features that shrink from layer to layer would blind an untrained network to its input."""
+    features: list[Tensor] = []
+    backbone.flow.register_forward_hook(lambda module, args, output: features.append(args[0]))
+    moving, fixed = pair(SIZES[0])
+    assert backbone.encode(moving, fixed).top.std() > 0.1
+    backbone(moving, fixed)
+    assert features[0].std() > 0.1
+
+
+def test_autocast_reaches_every_convolution(backbone: Backbone) -> None:
+    """A float32 skip must not lift the decoder's widest tensors out of bfloat16; the first one sees the latent."""
+    inputs: list[torch.dtype] = []
+    for layer in [*backbone.up[1:].modules(), *backbone.extra.modules()]:
+        if isinstance(layer, torch.nn.Conv3d):
+            layer.register_forward_pre_hook(lambda module, args: inputs.append(args[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        ddf = backbone(*pair(SIZES[0]))
+    assert set(inputs) == {torch.bfloat16}
+    assert ddf.dtype == torch.float32
+
+
 @pytest.mark.parametrize("full", [VoxelMorph, VoxelMorphL])
 def test_policy_head_costs_less_than_three_percent(full: type[Backbone]) -> None:
     with torch.device("meta"):
