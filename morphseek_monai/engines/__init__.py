@@ -3,6 +3,7 @@
 from morphseek_monai.engines.amp import autocast, bfloat16_is_fast
 from morphseek_monai.engines.batch import prepare_pairs
 from morphseek_monai.engines.evaluator import RegistrationEvaluator
+from morphseek_monai.engines.failure import cause_of, show_cause_last
 from morphseek_monai.engines.grpo import GRPOTrainer
 from morphseek_monai.engines.phases import run_phases
 from morphseek_monai.engines.trainer import RefinementTrainer, StepResult
@@ -16,6 +17,8 @@ __all__ = [
     "WarmupTrainer",
     "autocast",
     "bfloat16_is_fast",
+    "cause_of",
     "prepare_pairs",
     "run_phases",
+    "show_cause_last",
 ]

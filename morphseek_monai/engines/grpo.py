@@ -17,9 +17,12 @@ class GRPOTrainer(RefinementTrainer):
     """A :class:`monai.engines.SupervisedTrainer` whose iteration is MorphSeek's section C.
 
     Per step: encode once; draw J latents; decode and reward them without gradient, ``chunk`` at a time, sharing the
-    skips; decode the best one again with its graph (latent reparametrised, so the soft Dice and the similarity reach
-    mean and sigma); back-propagate policy, soft-Dice and warm-up terms; go on from the best field (greedy). Peak memory
-    is that of one warm-up step whatever J and T are.
+    skips; decode the mean latent with its graph for the soft Dice and the warm-up terms, since the mean is what inference
+    uses; back-propagate these with the policy term; go on from the best trajectory (greedy). Peak memory is that of one
+    warm-up step whatever J and T are.
+
+    The paper leaves open which trajectory carries the differentiable terms. The best sample, reparametrised, was tried:
+    its gradient shrinks sigma, the policy gradient grows as 1 / sigma, and training became unstable.
 
     ``loss_function`` is a :class:`~morphseek_monai.losses.MorphSeekLoss`. An unlabelled pair takes the mean latent and
     contributes the terms that need no label.
@@ -69,19 +72,17 @@ class GRPOTrainer(RefinementTrainer):
         policy = network.head(encoding.top.float()) if network.head is not None else None
         latent = policy.mean if policy is not None else encoding.top
         group: Group | None = None
+        best: Tensor | None = None
         terms: dict[str, Tensor | float] = {}
         if policy is not None and label is not None and self.trajectories > 1:
-            noise = policy.noise(self.trajectories, generator)
             with torch.no_grad():
-                latents = policy.latent(noise, self.tau)
-                rewards = self._rewards(image, encoding, latents, label, ddf)
+                latents = policy.sample(self.trajectories, self.tau, generator)
+                rewards, best = self._rewards(image, encoding, latents, label, ddf)
             group = Group(latents, rewards, self.tau)
-            best = int(rewards.argmax())
-            latent = policy.latent(noise[best : best + 1], self.tau)
             terms = {
                 "reward": rewards.mean(),
                 "reward_spread": rewards.std(correction=0),
-                "reward_best": rewards[best],
+                "reward_best": rewards.max(),
             }
         with self.autocast(image):
             refined = network.act(encoding.skips, latent, ddf)
@@ -89,16 +90,20 @@ class GRPOTrainer(RefinementTrainer):
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = self.tau * policy.log_sigma.detach().exp().mean()
-        return StepResult(loss.total, refined, terms)
+        return StepResult(loss.total, refined if best is None else best, terms)
 
     def _rewards(
         self, image: Tensor, encoding: Encoding, latents: Tensor, label: Tensor, ddf: Tensor
-    ) -> Tensor:
-        """Rewards of all trajectories ``(J,)``, decoded ``chunk`` at a time."""
+    ) -> tuple[Tensor, Tensor]:
+        """Rewards of all trajectories ``(J,)``, decoded ``chunk`` at a time, and the field of the best."""
         state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
-        rewards = []
-        for chunk in torch.split(latents, self.chunk):
+        rewards: list[Tensor] = []
+        best, best_reward = ddf, float("-inf")
+        for start in range(0, len(latents), self.chunk):
             with self.autocast(image):
-                fields = self.network.act(encoding.skips, chunk, ddf)
+                fields = self.network.act(encoding.skips, latents[start : start + self.chunk], ddf)
             rewards.append(self.reward(state._replace(ddf=fields)))
-        return torch.cat(rewards)
+            j = int(rewards[-1].argmax())
+            if float(rewards[-1][j]) > best_reward:
+                best, best_reward = fields[j : j + 1], float(rewards[-1][j])
+        return torch.cat(rewards), best

@@ -10,8 +10,8 @@ from monai.engines.trainer import Trainer
 def run_phases(phase: str, trainers: Mapping[str, Trainer]) -> None:
     """Run the trainers of the chosen phase in order.
 
-    A trainer whose state says that all its epochs are done (it was restored from the checkpoint of a finished phase) is
-    left alone; Ignite would start it anew.
+    Each phase goes on from the network as the one before left it. On resume a phase restores itself when it starts, so a
+    finished one only hands its weights on.
 
     Args:
         phase: ``"all"``, or the name of one trainer.
@@ -24,8 +24,4 @@ def run_phases(phase: str, trainers: Mapping[str, Trainer]) -> None:
         raise ValueError(f"run_phases() 'phase' must be 'all' or one of {sorted(trainers)}, got {phase!r}")
     for name, trainer in trainers.items():
         if phase in ("all", name):
-            state = trainer.state
-            if state.epoch >= state.max_epochs:
-                trainer.logger.info(f"phase {name} is complete ({state.epoch} of {state.max_epochs} epochs): skipped")
-            else:
-                trainer.run()
+            trainer.run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,7 +65,7 @@ class BestCheckpoint:
 
     The file is a bare state dictionary, what ``CheckpointLoader``, ``ckpt_export`` and MONAI Label read. Attach it to
     the evaluator (``validate#handlers``) and put it into the state of :class:`RunCheckpoint`, so that a resumed run
-    remembers the best value so far.
+    remembers the best value so far. While no pair has labels the metric is NaN, and the latest weights are kept.
 
     Args:
         path: file to write, usually ``models/model.pt``.
@@ -83,10 +84,12 @@ class BestCheckpoint:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Save if the metric improved."""
+        """Save if the metric improved, or if nothing can tell."""
         value = float(engine.state.metrics[self.metric])
-        if value > self.best:
+        improved = value > self.best
+        if improved:
             self.best = value
+        if improved or (math.isnan(value) and math.isinf(self.best)):
             save_atomically(self.network.state_dict(), self.path)
 
     def state_dict(self) -> dict[str, float]:
@@ -123,13 +126,12 @@ class RunCheckpoint:
         self.interval = interval
 
     def attach(self, engine: Engine) -> None:
-        """Restore at once if asked to, then register on ``EPOCH_COMPLETED``.
+        """Register on ``STARTED`` (restore, if asked to) and on ``EPOCH_COMPLETED`` (save).
 
-        Raises:
-            ValueError: When the checkpoint belongs to another architecture or another set of objects.
+        Restoring waits for the start, because phases share the network: each has to find it as the last one left it.
         """
-        if self.resume and os.path.isfile(self.path):
-            self._restore(engine)
+        if self.resume:
+            engine.add_event_handler(Events.STARTED, self.restore)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -139,7 +141,14 @@ class RunCheckpoint:
             objects = {name: item.state_dict() for name, item in self.state.items()}
             save_atomically({**objects, "trainer": {"epoch": epoch, "iteration": engine.state.iteration}}, self.path)
 
-    def _restore(self, engine: Engine) -> None:
+    def restore(self, engine: Engine) -> None:
+        """Restore all objects and the engine's progress, if there is a checkpoint.
+
+        Raises:
+            ValueError: When the checkpoint belongs to another architecture or another set of objects.
+        """
+        if not os.path.isfile(self.path):
+            return
         saved = _read(self.path)
         expected = {*self.state, "trainer"}
         if not isinstance(saved, dict) or set(saved) != expected:

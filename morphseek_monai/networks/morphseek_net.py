@@ -43,7 +43,7 @@ class MorphSeekNet(nn.Module):
         steps: int = 3,
         policy: bool = True,
         latent_scale: float = 10.0,
-        log_sigma_range: Tuple[float, float] = (-5.0, 0.0),
+        log_sigma_range: Tuple[float, float] = (-3.0, 0.0),
         initial_log_sigma: float = -2.0,
     ) -> None:
         super().__init__()

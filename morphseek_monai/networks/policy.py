@@ -104,7 +104,8 @@ class GaussianPolicyHead(nn.Module):
         channels: channels C of the top feature.
         latent_scale: bound of \\|mu\\|, in units of the feature. 10: convolutional features of an order of 1 pass
             almost unchanged.
-        log_sigma_range: lower and upper clip of log sigma.
+        log_sigma_range: lower and upper clip of log sigma; sigma stays in 0.05..1, since the policy gradient grows as
+            1 / sigma.
         initial_log_sigma: log sigma of an untrained head, constant over the map.
 
     Raises:
@@ -115,7 +116,7 @@ class GaussianPolicyHead(nn.Module):
         self,
         channels: int,
         latent_scale: float = 10.0,
-        log_sigma_range: Tuple[float, float] = (-5.0, 0.0),
+        log_sigma_range: Tuple[float, float] = (-3.0, 0.0),
         initial_log_sigma: float = -2.0,
     ) -> None:
         super().__init__()

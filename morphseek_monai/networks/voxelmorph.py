@@ -9,7 +9,40 @@ from morphseek_monai.fields import integrate_velocity, resize_ddf
 from morphseek_monai.networks.backbone import Backbone, Encoding, conv_block, flow_head, upsample_and_cat
 
 
-class VoxelMorph(Backbone):
+class _VoxelMorphFamily(Backbone):
+    """Decoder and flow head that both variants share; ``skip_channels`` belong to the decoder levels, deepest first."""
+
+    def __init__(
+        self,
+        encoder: Sequence[int],
+        decoder: Sequence[int],
+        extras: Sequence[int],
+        skip_channels: Sequence[int],
+        integration_steps: int,
+    ) -> None:
+        super().__init__()
+        if len(encoder) != len(decoder):
+            raise ValueError(
+                f"{type(self).__name__}() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), "
+                f"got {len(decoder)}"
+            )
+        self.latent_channels = encoder[-1]
+        self.stride = 2 ** len(encoder)
+        self.integration_steps = integration_steps
+        inputs = [encoder[-1]] + [d + s for d, s in zip(decoder, skip_channels)]
+        self.up = nn.ModuleList(conv_block(a, b) for a, b in zip(inputs, decoder))
+        self.extra = nn.Sequential(*[conv_block(a, b) for a, b in zip((inputs[-1], *extras[:-1]), extras)])
+        self.flow = flow_head(extras[-1])
+
+    def _flow(self, skips: List[Tensor], latent: Tensor) -> Tensor:
+        x = latent
+        for level, conv in enumerate(self.up):
+            x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
+        flow: Tensor = self.flow(self.extra(x)).float()
+        return flow
+
+
+class VoxelMorph(_VoxelMorphFamily):
     """VoxelMorph as published in PyTorch: one convolution a level, max-pooling, diffeomorphic integration.
 
     Balakrishnan et al., TMI 2019 (arXiv 1809.05231); Dalca et al., MedIA 2019 (arXiv 1903.03545). The top feature is
@@ -41,21 +74,9 @@ class VoxelMorph(Backbone):
         extras: Sequence[int] = (32, 16, 16),
         integration_steps: int = 7,
     ) -> None:
-        super().__init__()
-        if len(encoder) != len(decoder):
-            raise ValueError(
-                f"VoxelMorph() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got "
-                f"{len(decoder)}"
-            )
-        self.latent_channels = encoder[-1]
-        self.stride = 2 ** len(encoder)
-        self.integration_steps = integration_steps
+        super().__init__(encoder, decoder, extras, tuple(reversed(encoder)), integration_steps)
         self.down = nn.ModuleList(conv_block(a, b) for a, b in zip((2, *encoder[:-1]), encoder))
-        inputs = [encoder[-1]] + [d + e for d, e in zip(decoder, reversed(encoder))]
-        self.up = nn.ModuleList(conv_block(a, b) for a, b in zip(inputs, decoder))
-        self.extra = nn.Sequential(*[conv_block(a, b) for a, b in zip((inputs[-1], *extras[:-1]), extras)])
         self.pool = nn.MaxPool3d(2)
-        self.flow = flow_head(extras[-1])
 
     def encode(self, moving: Tensor, fixed: Tensor) -> Encoding:
         """Skips are the encoder outputs before pooling, finest first."""
@@ -69,18 +90,15 @@ class VoxelMorph(Backbone):
 
     def decode(self, skips: List[Tensor], latent: Tensor) -> Tensor:
         """Field of the latent; the velocity is integrated at half resolution as in the original."""
-        x = latent
-        for level, conv in enumerate(self.up):
-            x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
-        flow: Tensor = self.flow(self.extra(x)).float()
+        flow = self._flow(skips, latent)
         if self.integration_steps == 0:
             return flow
-        size: List[int] = list(flow.shape[2:])
+        size: List[int] = flow.shape[2:]
         velocity = resize_ddf(flow, [size[0] // 2, size[1] // 2, size[2] // 2])
         return resize_ddf(integrate_velocity(velocity, self.integration_steps), size)
 
 
-class VoxelMorphL(Backbone):
+class VoxelMorphL(_VoxelMorphFamily):
     """VoxelMorph with a strided encoder, in the widths of the TransMorph paper; the default is its "huge" (-L) variant.
 
     Chen et al., MedIA 2022 (arXiv 2111.10480), baseline "VoxelMorph-huge": direct displacement, no integration, the
@@ -109,21 +127,8 @@ class VoxelMorphL(Backbone):
         extras: Sequence[int] = (28, 14, 14),
         integration_steps: int = 0,
     ) -> None:
-        super().__init__()
-        if len(encoder) != len(decoder):
-            raise ValueError(
-                f"VoxelMorphL() 'decoder' must have one entry per level of 'encoder' ({len(encoder)}), got "
-                f"{len(decoder)}"
-            )
-        self.latent_channels = encoder[-1]
-        self.stride = 2 ** len(encoder)
-        self.integration_steps = integration_steps
+        super().__init__(encoder, decoder, extras, (*reversed(encoder[:-1]), 2), integration_steps)
         self.down = nn.ModuleList(conv_block(a, b, stride=2) for a, b in zip((2, *encoder[:-1]), encoder))
-        skip_channels = (*reversed(encoder[:-1]), 2)
-        inputs = [encoder[-1]] + [d + s for d, s in zip(decoder, skip_channels)]
-        self.up = nn.ModuleList(conv_block(a, b) for a, b in zip(inputs, decoder))
-        self.extra = nn.Sequential(*[conv_block(a, b) for a, b in zip((inputs[-1], *extras[:-1]), extras)])
-        self.flow = flow_head(extras[-1])
 
     def encode(self, moving: Tensor, fixed: Tensor) -> Encoding:
         """Skips are the input pair and the encoder outputs but the last, finest first."""
@@ -136,10 +141,7 @@ class VoxelMorphL(Backbone):
 
     def decode(self, skips: List[Tensor], latent: Tensor) -> Tensor:
         """Field of the latent."""
-        x = latent
-        for level, conv in enumerate(self.up):
-            x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
-        flow: Tensor = self.flow(self.extra(x)).float()
+        flow = self._flow(skips, latent)
         if self.integration_steps == 0:
             return flow
         return integrate_velocity(flow, self.integration_steps)

@@ -43,11 +43,11 @@ def run(make_net: Any, make_trainer: Any, make_batch: Any, kind: type[Refinement
     def kill() -> None:
         raise Killed
 
-    def train(path: Path, resume: bool = False, killed_in: int = 0) -> Outcome:
+    def train(path: Path, resume: bool = False, killed_in: int = 0, epochs: int = EPOCHS) -> Outcome:
         torch.manual_seed(killed_in)  # the global generator must not matter
         loader = DataLoader(PairDataset(subjects, mode="random", length=2), batch_size=1)
         net = make_net(steps=2)
-        trainer = make_trainer(kind, loader, net, epochs=EPOCHS, optimizer=torch.optim.Adam, lr=0.01)
+        trainer = make_trainer(kind, loader, net, epochs=epochs, optimizer=torch.optim.Adam, lr=0.01)
         loss = trainer.loss_function.warmup if kind is GRPOTrainer else trainer.loss_function
         schedule = CosineAnnealingLR(trainer.optimizer, T_max=EPOCHS)
         state = {"model": net, "optimizer": trainer.optimizer, "scheduler": schedule, "loss": loss}
@@ -75,7 +75,7 @@ def assert_same(a: Any, b: Any) -> None:
 def test_resumed_equals_uninterrupted(run: Callable[..., Outcome], tmp_path: Path) -> None:
     whole = run(tmp_path / "whole.pt")
     assert len(set(map(str, whole.pairs))) > 2
-    assert whole.state["loss"]["kl_weight"].item() == pytest.approx(0.01 * 1.02**8)
+    assert whole.state["loss"]["kl_weight"].item() == pytest.approx(1e-4 * 1.02**8)
     with pytest.raises(Killed):
         run(tmp_path / "killed.pt", killed_in=3)
     resumed = run(tmp_path / "killed.pt", resume=True)
@@ -95,3 +95,18 @@ def test_without_resume_the_checkpoint_is_not_read(run: Callable[..., Outcome], 
 def test_resume_without_a_checkpoint_starts_at_the_beginning(run: Callable[..., Outcome], tmp_path: Path) -> None:
     outcome = run(tmp_path / "none.pt", resume=True)
     assert (len(outcome.pairs), outcome.trainer.state.epoch) == (8, 4)
+
+
+def test_finished_run_restores_and_trains_no_further(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    whole = run(tmp_path / "run.pt")
+    written = (tmp_path / "run.pt").stat().st_mtime_ns
+    again = run(tmp_path / "run.pt", resume=True)
+    assert (again.pairs, again.trainer.state.epoch, again.trainer.state.iteration) == ([], 4, 8)
+    assert_same(again.state, whole.state)
+    assert (tmp_path / "run.pt").stat().st_mtime_ns == written
+
+
+def test_more_epochs_than_the_finished_run_had(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    run(tmp_path / "run.pt")
+    longer = run(tmp_path / "run.pt", resume=True, epochs=EPOCHS + 1)
+    assert (len(longer.pairs), longer.trainer.state.epoch) == (2, EPOCHS + 1)

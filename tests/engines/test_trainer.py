@@ -15,7 +15,7 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import TensorBoardStatsHandler
 from torch import Tensor
 
-from morphseek_monai.engines import RefinementTrainer, StepResult
+from morphseek_monai.engines import RefinementTrainer, StepResult, WarmupTrainer
 from morphseek_monai.networks import MorphSeekNet
 
 MakeNet = Callable[..., MorphSeekNet]
@@ -66,8 +66,8 @@ def test_batch_of_two_is_the_mean_of_two_pairs(
 
     both = change(make_batch(2))
     first, second = change(make_batch(first=0), 0), change(make_batch(first=1), 1)
-    assert (first - second).norm() > 0.1 * first.norm()
-    assert (both - (first + second) / 2).norm() < 1e-3 * both.norm()
+    assert (first - second).norm() > 0.05 * first.norm()
+    assert (both - (first + second) / 2).norm() < 1e-3 * (first - second).norm()
 
 
 @pytest.mark.parametrize(("pairs", "steps"), [(1, 1), (1, 3), (3, 1), (2, 2)])
@@ -145,4 +145,4 @@ def test_run_repeats_bit_for_bit_whatever_the_global_seed(
         return flat(trainer.network)
 
     assert torch.equal(run(1), run(2))
-    assert not torch.equal(run(1), run(1, seed=5))
+    assert torch.equal(run(1), run(1, seed=5)) == (kind is WarmupTrainer)  # which draws nothing

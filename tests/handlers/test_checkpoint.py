@@ -147,6 +147,17 @@ def test_best_is_saved_on_improvement_only(engine: FakeEngine, path: Path) -> No
     assert best.state_dict() == {"best": pytest.approx(0.6)}
 
 
+def test_without_labels_the_latest_is_saved(engine: FakeEngine, path: Path) -> None:
+    """Dice is NaN where no pair has labels, and a warm-up needs none."""
+    net, saved = layer(), layer()
+    best = BestCheckpoint(str(path), net, metric="dice")
+    for epoch, (dice, kept) in enumerate(((float("nan"), 0), (float("nan"), 1), (0.2, 2), (float("nan"), 2))):
+        net.load_state_dict(layer(epoch).state_dict())
+        best(engine(metrics={"dice": dice}))
+        load_weights(path, saved)
+        assert value_of(saved) == kept
+
+
 def test_best_is_remembered(engine: FakeEngine, path: Path) -> None:
     first, second = (BestCheckpoint(str(path), layer(1.0), metric="dice") for _ in range(2))
     first(engine(metrics={"dice": 0.7}))
@@ -179,23 +190,50 @@ def test_run_is_saved_at_intervals_and_at_the_end(interval: int, expected: list[
     assert saved == [{"epoch": epoch, "iteration": 3 * epoch} for epoch in expected]
 
 
-def test_run_of_other_objects(engine: FakeEngine, path: Path) -> None:
-    RunCheckpoint(str(path), {"model": layer()})(engine(epoch=1, iteration=1, max_epochs=1))
+def start(handler: RunCheckpoint, data: tuple[int, ...] = (0,)) -> Engine:
+    """Attach to an engine of one epoch, and run it."""
+    engine = Engine(lambda engine, batch: None)
+    handler.attach(engine)
+    engine.run(data, max_epochs=1)
+    return engine
+
+
+def test_run_is_restored_when_it_starts(path: Path) -> None:
+    start(RunCheckpoint(str(path), {"model": layer(4.0)}), data=(0, 0, 0))
+    net = layer()
+    engine = Engine(lambda engine, batch: pytest.fail("a finished run has no iteration left"))
+    RunCheckpoint(str(path), {"model": net}, resume=True).attach(engine)
+    assert value_of(net) == 0.0  # whoever shares the network may still change it
+    engine.run([0, 0, 0], max_epochs=1)
+    assert (value_of(net), engine.state.epoch, engine.state.iteration) == (4.0, 1, 3)
+
+
+def test_run_without_resume_does_not_read(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"half a file")
+    assert start(RunCheckpoint(str(path), {"model": layer()})).state.iteration == 1
+    assert torch.load(path)["trainer"] == {"epoch": 1, "iteration": 1}
+
+
+def test_run_of_other_objects(path: Path) -> None:
+    start(RunCheckpoint(str(path), {"model": layer()}))
     other = RunCheckpoint(str(path), {"model": layer(), "loss": layer()}, resume=True)
-    message = r"model.pt must hold \['loss', 'model', 'trainer'\], it holds \['model', 'trainer'\]; delete it or set"
-    with pytest.raises(ValueError, match=message):
-        other.attach(engine())
+    message = r"RunCheckpoint: .*model.pt must hold \['loss', 'model', 'trainer'\], it holds \['model', 'trainer'\]; "
+    with pytest.raises(ValueError, match=message) as error:
+        start(other)
+    one_line(error)
     save_atomically(torch.zeros(1), path)
     with pytest.raises(ValueError, match="it holds Tensor; delete it or set resume=False"):
-        other.attach(engine())
+        start(other)
 
 
 def test_resume_as_text_is_refused(path: Path) -> None:
-    with pytest.raises(TypeError, match=r"RunCheckpoint\(\) 'resume' must be True or False, got 'false'; write --resume"):
+    with pytest.raises(TypeError, match=r"RunCheckpoint\(\) 'resume' must be True or False, got 'false'; write"):
         RunCheckpoint(str(path), {}, resume="false")  # type: ignore[arg-type]
 
 
-def test_run_of_another_architecture(engine: FakeEngine, path: Path) -> None:
-    RunCheckpoint(str(path), {"model": layer()})(engine(epoch=1, iteration=1, max_epochs=1))
-    with pytest.raises(ValueError, match="checkpoint of another architecture than Linear"):
-        RunCheckpoint(str(path), {"model": layer(features=4)}, resume=True).attach(engine())
+def test_run_of_another_architecture(path: Path) -> None:
+    start(RunCheckpoint(str(path), {"model": layer()}))
+    with pytest.raises(ValueError, match="checkpoint of another architecture than Linear") as error:
+        start(RunCheckpoint(str(path), {"model": layer(features=4)}, resume=True))
+    one_line(error)
