@@ -10,8 +10,8 @@ from monai.engines.trainer import Trainer
 def run_phases(phase: str, trainers: Mapping[str, Trainer]) -> None:
     """Run the trainers of the chosen phase in order.
 
-    Each phase goes on from the network as the one before left it. On resume a phase restores itself when it starts, so a
-    finished one only hands its weights on.
+    Each phase goes on from the network as the one before left it. On resume a phase restores itself when it starts, so
+    a finished one only hands its weights on.
 
     Args:
         phase: ``"all"``, or the name of one trainer.

@@ -106,7 +106,7 @@ class RefinementTrainer(SupervisedTrainer):
         the first axis of a convolution's input is 2, as it is on one of the deepest levels for a D up to two strides.
         """
         broken = self.state.device.type == "cpu" and image.shape[2] <= 2 * self.network.stride
-        return autocast(self.state.device, self.amp and not broken, self.amp_kwargs)
+        return autocast(self.state.device, False if broken else self.amp, self.amp_kwargs)
 
     def generator(self, pair: int) -> torch.Generator:
         """Random generator of a pair of the current iteration, on the training device."""

@@ -1,4 +1,4 @@
-"""Either bundle on a phantom of four subjects, through MONAI's ConfigWorkflow, with a network of a few thousand weights."""
+"""Either bundle through MONAI's ConfigWorkflow: a phantom of four subjects, a network of a few thousand weights."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_workflow(phantom: Path) -> MakeWorkflow:
-    """``make_workflow(bundle, root, "train", "evaluate", **overrides)``: an initialised workflow that writes to ``root``.
+    """``make_workflow(bundle, root, "train", "evaluate", **overrides)``: an initialised workflow; writes to ``root``.
 
     Overrides of composite settings carry their id as a dictionary entry: ``**{"train#dataset#data": [...]}``.
     """

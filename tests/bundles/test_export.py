@@ -51,9 +51,7 @@ def predict(network: Any, image: Tensor) -> Tensor:
 @pytest.mark.parametrize("n", [1, 2])
 def test_metadata_describes_the_network(bundle: Path, config: str, n: int) -> None:
     configs = bundle / "configs"
-    verify_net_in_out(
-        "network_def", str(configs / "metadata.json"), str(configs / f"{config}.json"), device="cpu", n=n
-    )
+    verify_net_in_out("network_def", str(configs / "metadata.json"), str(configs / f"{config}.json"), device="cpu", n=n)
 
 
 def test_torchscript(paths: dict[str, str], network: nn.Module, tmp_path: Path) -> None:

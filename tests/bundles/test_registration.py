@@ -101,9 +101,7 @@ def warp_in_numpy(label: NDArray[Any], disp: NDArray[Any]) -> NDArray[Any]:
 def test_dice_is_that_of_the_written_files(results: Results, phantom: Path, pair: tuple[str, str]) -> None:
     fixed, moving = (array(subject(phantom, "labelsTr", case)) for case in pair)
     warped = warp_in_numpy(moving, field(results, pair))
-    np.testing.assert_array_equal(
-        array(nib.load(results.registered / f"warped_label_{name(*pair)}.nii.gz")), warped
-    )
+    np.testing.assert_array_equal(array(nib.load(results.registered / f"warped_label_{name(*pair)}.nii.gz")), warped)
     expected = []
     for label in range(1, 13):
         a, b = fixed == label, warped == label
@@ -113,7 +111,9 @@ def test_dice_is_that_of_the_written_files(results: Results, phantom: Path, pair
     got = [float(row[f"class{i}"]) for i in range(12)]
     np.testing.assert_allclose(got, expected, atol=1e-4)
     assert float(row["mean"]) == pytest.approx(np.nanmean(expected), abs=1e-4)
-    still = [2 * ((fixed == i) & (moving == i)).sum() / ((fixed == i).sum() + (moving == i).sum()) for i in range(1, 13)]
+    still = [
+        2 * ((fixed == i) & (moving == i)).sum() / ((fixed == i).sum() + (moving == i).sum()) for i in range(1, 13)
+    ]
     assert np.abs(np.array(still) - expected).max() > 0.02
 
 
@@ -145,7 +145,8 @@ def test_headers(results: Results, phantom: Path, pair: tuple[str, str]) -> None
 @pytest.mark.parametrize("pair", PAIRS, ids="<-".join)
 def test_itk_warps_as_we_do(results: Results, phantom: Path, pair: tuple[str, str]) -> None:
     fixed, moving = (
-        sitk.ReadImage(str(phantom / "imagesTr" / f"PhantomBrain_{case}_0000.nii.gz"), sitk.sitkFloat32) for case in pair
+        sitk.ReadImage(str(phantom / "imagesTr" / f"PhantomBrain_{case}_0000.nii.gz"), sitk.sitkFloat32)
+        for case in pair
     )
     transform = sitk.ReadTransform(str(results.registered / f"transform_{name(*pair)}.h5"))
     theirs = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, np.nan)).T

@@ -43,6 +43,11 @@ def test_enabled_must_be_a_bool(enabled: Any) -> None:
         autocast(CPU, enabled)
 
 
+def test_training_hands_a_text_on_to_the_check(make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    with pytest.raises(TypeError, match=r"'enabled' must be True or False, got 'false'"):
+        make_trainer(WarmupTrainer, [make_batch()], amp="false").run()
+
+
 @pytest.mark.parametrize(("depth", "expected"), [(3, "float32"), (8, "float32"), (9, "bfloat16"), (16, "bfloat16")])
 def test_training_avoids_the_broken_weight_gradient(
     depth: int, expected: str, make_trainer: MakeTrainer, make_batch: MakeBatch

@@ -22,7 +22,10 @@ def chain(*errors: BaseException) -> BaseException:
     return errors[-1]
 
 
-WRAPPED = [RuntimeError("applying transform <LoadImaged>"), RuntimeError("Failed to evaluate ConfigExpression: \n('x')")]
+WRAPPED = [
+    RuntimeError("applying transform <LoadImaged>"),
+    RuntimeError("Failed to evaluate ConfigExpression: \n('x')"),
+]
 
 
 @pytest.mark.parametrize("cause", [DataError("scan is empty; copy it again"), TypeError("'resume' must be True")])
