@@ -17,9 +17,9 @@ class GRPOTrainer(RefinementTrainer):
     """A :class:`monai.engines.SupervisedTrainer` whose iteration is MorphSeek's section C.
 
     Per step: encode once; draw J latents; decode and reward them without gradient, ``chunk`` at a time, sharing the
-    skips; decode the mean latent with its graph for the soft Dice and the warm-up terms, since the mean is what inference
-    uses; back-propagate these with the policy term; go on from the best trajectory (greedy). Peak memory is that of one
-    warm-up step whatever J and T are.
+    skips; decode the mean latent with its graph for the soft Dice and the warm-up terms, since the mean is what
+    inference uses; back-propagate these with the policy term; go on from the best trajectory (greedy). Peak memory is
+    that of one warm-up step whatever J and T are.
 
     The paper leaves open which trajectory carries the differentiable terms. The best sample, reparametrised, was tried:
     its gradient shrinks sigma, the policy gradient grows as 1 / sigma, and training became unstable.
@@ -33,7 +33,8 @@ class GRPOTrainer(RefinementTrainer):
     Args:
         reward: rates the trajectories of a step, without gradient.
         trajectories: group size J; 1 draws nothing and refines with the mean latent (multi-step soft Dice).
-        tau: temperature of the draw.
+        tau: temperature of the draw. The warm-up, at tau = 0, lets sigma grow without seeing its noise; 1.0 then draws
+            trajectories that are far worse than the mean, 0.25 (the bundles' choice) starts near it.
         chunk: trajectories decoded together. 1 costs the least memory; more is faster on a GPU.
         kwargs: see :class:`RefinementTrainer`.
 

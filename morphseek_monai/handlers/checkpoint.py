@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,14 +108,23 @@ class RunCheckpoint:
         path: file to write.
         state: objects with ``state_dict``/``load_state_dict``, by name: network, optimizer, loss, scheduler, ...; the
             trainer itself is added when this is attached.
-        resume: restore from ``path`` when it exists.
+        resume: restore from ``path`` when it exists. Otherwise the file of an earlier run is removed when this one
+            starts: an interrupted run must not be resumed from another.
         interval: epochs between two checkpoints; the last epoch is always saved.
+        followers: checkpoints of phases that go on from this one; removed with its own.
 
     Raises:
         TypeError: When ``resume`` is not a bool; ``--resume false`` on a command line arrives as the text "false".
     """
 
-    def __init__(self, path: str, state: Mapping[str, Any], resume: bool = False, interval: int = 1) -> None:
+    def __init__(
+        self,
+        path: str,
+        state: Mapping[str, Any],
+        resume: bool = False,
+        interval: int = 1,
+        followers: Sequence[str] = (),
+    ) -> None:
         if not isinstance(resume, bool):
             raise TypeError(
                 f"RunCheckpoint() 'resume' must be True or False, got {resume!r}; write --resume True or --resume False"
@@ -124,14 +133,14 @@ class RunCheckpoint:
         self.state = dict(state)
         self.resume = resume
         self.interval = interval
+        self.followers = tuple(followers)
 
     def attach(self, engine: Engine) -> None:
-        """Register on ``STARTED`` (restore, if asked to) and on ``EPOCH_COMPLETED`` (save).
+        """Register on ``STARTED`` (restore or remove) and on ``EPOCH_COMPLETED`` (save).
 
         Restoring waits for the start, because phases share the network: each has to find it as the last one left it.
         """
-        if self.resume:
-            engine.add_event_handler(Events.STARTED, self.restore)
+        engine.add_event_handler(Events.STARTED, self.restore if self.resume else self.remove)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -140,6 +149,11 @@ class RunCheckpoint:
         if epoch % self.interval == 0 or epoch == last:
             objects = {name: item.state_dict() for name, item in self.state.items()}
             save_atomically({**objects, "trainer": {"epoch": epoch, "iteration": engine.state.iteration}}, self.path)
+
+    def remove(self) -> None:
+        """Remove the checkpoints that an earlier run left."""
+        for path in (self.path, *self.followers):
+            Path(path).unlink(missing_ok=True)
 
     def restore(self, engine: Engine) -> None:
         """Restore all objects and the engine's progress, if there is a checkpoint.

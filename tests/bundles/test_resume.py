@@ -13,7 +13,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigWorkflow
 
 MakeWorkflow = Callable[..., ConfigWorkflow]
-Run = Callable[..., None]
+Run = Callable[..., list[str]]
 CLOCK = {"seconds", "val_seconds"}
 
 
@@ -23,18 +23,22 @@ class Killed(Exception):
 
 @pytest.fixture(scope="module")
 def run(bundle: Path, make_workflow: MakeWorkflow, weights: Path) -> Run:
-    """``run(root, resume=False, killed_in="")`` with two epochs a phase, on a coarse grid."""
+    """``run(root, resume=False, killed_in="", seed=0)`` trains two epochs a phase and names those that were run."""
 
     def kill() -> None:
         raise Killed
 
-    def run(root: Path, resume: bool = False, killed_in: str = "") -> None:
-        settings: dict[str, Any] = {"warmup_epochs": 2, "epochs": 2, "spatial_size": [16, 16, 16]}
+    def run(root: Path, resume: bool = False, killed_in: str = "", seed: int = 0) -> list[str]:
+        settings: dict[str, Any] = {"warmup_epochs": 2, "epochs": 2, "spatial_size": [16, 16, 16], "seed": seed}
         workflow = make_workflow(bundle, root, "train", init_weights=str(weights), resume=resume, **settings)
-        if killed_in:
-            trainer = workflow.parser.get_parsed_content(f"{killed_in}#trainer")
-            trainer.add_event_handler(Events.EPOCH_STARTED(once=2), kill)
+        ran: list[str] = []
+        for phase, id_ in (("warmup", "warmup#trainer"), ("grpo", "train#trainer")):
+            trainer = workflow.parser.get_parsed_content(id_)
+            trainer.add_event_handler(Events.EPOCH_STARTED, lambda engine, name: ran.append(name), phase)
+            if phase == killed_in:
+                trainer.add_event_handler(Events.EPOCH_STARTED(once=2), kill)
         workflow.run()
+        return ran
 
     return run
 
@@ -60,13 +64,23 @@ def assert_same(a: Any, b: Any) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("phase", ["warmup", "train"])
-def test_resumed_equals_uninterrupted(phase: str, run: Run, whole: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("phase", "left"), [("warmup", ["warmup", "grpo", "grpo"]), ("grpo", ["grpo"])])
+def test_resumed_equals_uninterrupted(phase: str, left: list[str], run: Run, whole: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as error:
         run(tmp_path, killed_in=phase)
     assert isinstance(error.value.__cause__, Killed)
-    assert len(outcome(tmp_path)["curves"]) == (1 if phase == "warmup" else 3)
-    run(tmp_path, resume=True)
+    assert len(outcome(tmp_path)["curves"]) == 4 - len(left)
+    assert run(tmp_path, resume=True) == left
+    assert_same(outcome(tmp_path), outcome(whole))
+
+
+def test_earlier_run_is_not_resumed(run: Run, whole: Path, tmp_path: Path) -> None:
+    """Killed in its warm-up, a new run must not take over the finished GRPO of the one before."""
+    run(tmp_path, seed=1)
+    assert outcome(tmp_path)["curves"] != outcome(whole)["curves"]
+    with pytest.raises(RuntimeError):
+        run(tmp_path, killed_in="warmup")
+    assert run(tmp_path, resume=True) == ["warmup", "grpo", "grpo"]
     assert_same(outcome(tmp_path), outcome(whole))
 
 
@@ -79,5 +93,5 @@ def test_weights_change_in_each_epoch(whole: Path) -> None:
 
 def test_finished_run_is_left_as_it_is(run: Run, whole: Path) -> None:
     before = outcome(whole)
-    run(whole, resume=True)
+    assert run(whole, resume=True) == []
     assert_same(outcome(whole), before)

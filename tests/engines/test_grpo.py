@@ -112,7 +112,7 @@ def test_best_trajectory_goes_on_and_is_logged(
     latents = policy.latent(policy.noise(4, generator()), tau)
     fields = net.act(encoding.skips, latents, ddf)
     torch.testing.assert_close(result.ddf, fields[best : best + 1], atol=1e-5, rtol=1e-5)
-    mean = net.step(batch["image"][:, :1], batch["image"][:, 1:], ddf)  # what inference would return carries the gradient
+    mean = net.step(batch["image"][:, :1], batch["image"][:, 1:], ddf)  # what inference returns is what is judged
     judged = trainer.loss_function(batch["image"], batch["label"], mean, policy)
     assert not result.ddf.requires_grad
     assert float(result.terms["dice"]) == pytest.approx(judged.dice.item(), abs=1e-5)

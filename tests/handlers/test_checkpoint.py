@@ -215,6 +215,20 @@ def test_run_without_resume_does_not_read(path: Path) -> None:
     assert torch.load(path)["trainer"] == {"epoch": 1, "iteration": 1}
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_run_that_starts_anew_leaves_nothing_to_resume(resume: bool, path: Path) -> None:
+    """Killed in its first epoch, it would be resumed from an earlier run, and so would the phases after it."""
+    follower = path.with_name("follower.pt")
+    for file in (path, follower):
+        start(RunCheckpoint(str(file), {"model": layer(4.0)}))
+    engine = Engine(lambda engine, batch: None)
+    RunCheckpoint(str(path), {"model": layer()}, resume=resume, followers=[str(follower)]).attach(engine)
+    assert path.exists()
+    engine.add_event_handler(Events.STARTED, engine.terminate)
+    engine.run([0], max_epochs=2)
+    assert (path.exists(), follower.exists()) == (resume, resume)
+
+
 def test_run_of_other_objects(path: Path) -> None:
     start(RunCheckpoint(str(path), {"model": layer()}))
     other = RunCheckpoint(str(path), {"model": layer(), "loss": layer()}, resume=True)
