@@ -93,7 +93,7 @@ class VoxelMorph(_VoxelMorphFamily):
         flow = self._flow(skips, latent)
         if self.integration_steps == 0:
             return flow
-        size: List[int] = flow.shape[2:]
+        size: List[int] = list(flow.shape[2:])
         velocity = resize_ddf(flow, [size[0] // 2, size[1] // 2, size[2] // 2])
         return resize_ddf(integrate_velocity(velocity, self.integration_steps), size)
 

@@ -20,7 +20,7 @@ DATA = {"dataset_dir", "num_labels"}
 BACKBONE = {f"network_def#backbone#{name}" for name in ("encoder", "decoder", "extras")}
 OBJECTIVE = {f"warmup_loss#{name}" for name in ("reg_weight", "kl_weight")} | {"loss#warmup_weight"}
 OBJECTIVE |= {f"warmup_loss#similarity#{name}" for name in ("_target_", "kernel_size")}
-LENGTH = {"pairs_per_epoch", "warmup_epochs", "epochs", "val_interval"}
+LENGTH = {"pairs_per_epoch", "warmup_epochs", "warmup_steps", "epochs", "val_interval"}
 GENERATED = {"subjects", "shape"}
 DESCRIPTION = {"name", "task", "description", "data_source", "label_classes", "intended_use"}
 
