@@ -34,7 +34,7 @@ def main() -> None:
     dice_axes, njd_axes = figure.subplots(1, 2)
     print("| run | iterations | last Dice (%) | last NJD (%) | best Dice (%) |\n|---|---|---|---|---|")
     for run in args.runs:
-        name, _, path = run.partition("=")
+        name, _, path = run.rpartition("=")
         iterations, dice, njd = read(path)
         dice_axes.plot(iterations, dice, marker=".", label=name)
         njd_axes.plot(iterations, njd, marker=".", label=name)
