@@ -18,9 +18,9 @@ class LNCCLoss(nn.Module):
     The value is that of ``monai.losses.LocalNormalizedCrossCorrelationLoss(spatial_dims=3, kernel_size=k,
     kernel_type="rectangular")``: windows reaching over the edge of the image see zeros there, and a window
     variance below ``1e-5 / kernel_size**3`` is raised to that floor *before* the division. The window means
-    are computed by average pooling along one axis after the other instead of convolutions: MONAI's backward
-    pass is somewhat slower as a rule, and on a CPU single calls take 10 to 100 times as long
-    (``docs/benchmarks/lncc_speed.py``).
+    are computed by average pooling along one axis after the other instead of convolutions: 1.5 times faster on two
+    quiet cores, and steady on a loaded machine, where single backward passes of MONAI's were seen to take 10 to 100
+    times as long (``docs/benchmarks/lncc_speed.md``).
 
     The one deliberate difference: MONAI's zeros beyond the edge give two *constant* images a common outline,
     so that they look well registered (about -0.7 on small volumes). Here an image whose whole intensity range
