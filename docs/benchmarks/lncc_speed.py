@@ -1,7 +1,7 @@
 """Time LNCCLoss against MONAI's LocalNormalizedCrossCorrelationLoss; prints a Markdown table.
 
-On a loaded machine equal calls of MONAI's backward pass can differ by a factor of 100. The table therefore gives the fastest,
-the median and the slowest of several calls, and the processor time, which other programs disturb less.
+On a loaded machine equal calls of MONAI's backward pass can differ by a factor of 100. The table therefore gives the
+fastest, the median and the slowest of several calls, and the processor time, which other programs disturb less.
 
 Run: python docs/benchmarks/lncc_speed.py [--size 80 96 112] [--kernel-size 9] [--threads 2] [--repeats 5]
 """

@@ -109,7 +109,7 @@ class GaussianPolicyHead(nn.Module):
         initial_log_sigma: log sigma of an untrained head, constant over the map.
 
     Raises:
-        ValueError: When the range is empty or does not hold ``initial_log_sigma``.
+        ValueError: When the scale is not positive, or the range is empty or does not hold ``initial_log_sigma``.
     """
 
     def __init__(
@@ -120,6 +120,8 @@ class GaussianPolicyHead(nn.Module):
         initial_log_sigma: float = -2.0,
     ) -> None:
         super().__init__()
+        if latent_scale <= 0:
+            raise ValueError(f"GaussianPolicyHead() 'latent_scale' must be positive, got {latent_scale}")
         low, high = log_sigma_range
         if not low <= initial_log_sigma <= high:
             raise ValueError(

@@ -145,3 +145,9 @@ def test_mean_ignores_the_noise_of_an_almost_deterministic_policy() -> None:
     of = LatentPolicy(policy().mu, torch.full(SHAPE, -12.0))
     z: Tensor = of.sample(4, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(z, of.mean.expand_as(z), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0])
+def test_head_refuses_a_scale_that_bounds_nothing(scale: float) -> None:
+    with pytest.raises(ValueError, match=r"GaussianPolicyHead\(\) 'latent_scale' must be positive, got"):
+        GaussianPolicyHead(4, latent_scale=scale)
