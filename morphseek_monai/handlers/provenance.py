@@ -16,7 +16,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle.config_parser import ConfigParser
 
-PACKAGES = ("morphseek_monai", "monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
+PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 
 
 class Provenance:
@@ -50,7 +50,7 @@ def provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {"morphseek_monai": __version__, **{name: _version(name) for name in PACKAGES}},
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "settings": dict(settings),
