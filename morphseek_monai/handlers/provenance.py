@@ -16,6 +16,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle.config_parser import ConfigParser
 
+from morphseek_monai.version import __version__
+
 PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+import morphseek_monai
 from morphseek_monai.handlers import Provenance, provenance
 
 CONFIG = {"network_def": {"_target_": "torch.nn.Identity"}, "epochs": 3}
@@ -36,7 +37,8 @@ def test_written_when_the_engine_starts(tmp_path: Path) -> None:
 def test_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module("morphseek_monai.handlers.provenance")  # the name is also that of the function
     monkeypatch.setattr(module, "PACKAGES", ("torch", "no-such-package"))
-    assert provenance({})["packages"] == {"torch": torch.__version__, "no-such-package": None}
+    expected = {"morphseek_monai": morphseek_monai.__version__, "torch": torch.__version__, "no-such-package": None}
+    assert provenance({})["packages"] == expected
 
 
 @pytest.mark.parametrize(
