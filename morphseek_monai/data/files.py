@@ -11,14 +11,14 @@ from pathlib import Path
 
 from .errors import DataError
 
-__all__ = ["replacing", "require_file", "unreadable"]
+__all__ = ["replacing", "require_file", "unreadable", "whole"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_CHUNK = 1 << 20
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file completely or not at all.
 
     Yields a temporary path in the same folder, with the same extension (writers choose the format by it).
@@ -28,13 +28,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Args:
         path: the file that is to appear.
 
-    Raises:
-        DataError: the folder cannot be made or written.
-
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "sub" / "note.txt"
-        >>> with replacing(target) as temporary:
+        >>> with whole(target) as temporary:
         ...     _ = temporary.write_text("whole")
         >>> target.read_text()
         'whole'
@@ -47,14 +44,29 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DataError(
-            f"{target} cannot be written ({reason}); give a writable folder with free space"
-        ) from error
     finally:
         with suppress(OSError):  # nothing to remove: success, or a folder that could not be made
             temporary.unlink()
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """:func:`whole` for results: what stops the writing is told in one line.
+
+    Args:
+        path: the file that is to appear.
+
+    Raises:
+        DataError: the folder cannot be made or written.
+    """
+    try:
+        with whole(path) as temporary:
+            yield temporary
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(
+            f"{path} cannot be written ({reason}); give a writable folder with free space"
+        ) from error
 
 
 def require_file(path: str | os.PathLike[str], role: str) -> None:

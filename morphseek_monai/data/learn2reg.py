@@ -56,8 +56,7 @@ def training_subjects(dataset_dir: str | os.PathLike[str], json: str | None = No
         for end in ("fixed", "moving")
     ]
     subjects = {entry["image"]: _subject(path.parent, entry) for entry in map(_entry, entries)}
-    validation = _pairs(path, content, "registration_val")
-    held_out = {subject_of(pair[end]) for pair in validation for end in ("fixed", "moving")}
+    validation, held_out = _held_out(path, content)
     kept = [subject for subject in subjects.values() if subject_of(subject) not in held_out]
     if not kept:
         raise DataError(
@@ -82,8 +81,7 @@ def training_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None)
     """
     path = find_dataset_json(dataset_dir, json)
     content = read_dataset_json(path)
-    validation = _pairs(path, content, "registration_val")
-    held_out = {subject_of(pair[end]) for pair in validation for end in ("fixed", "moving")}
+    validation, held_out = _held_out(path, content)
     pairs = [
         pair
         for pair in _pairs(path, content, "training_paired_images")
@@ -146,6 +144,12 @@ def label_names(dataset_dir: str | os.PathLike[str], json: str | None = None) ->
 def _entry(entry: Any) -> dict[str, str]:
     # some tasks list bare image paths
     return {"image": entry} if isinstance(entry, str) else dict(entry)
+
+
+def _held_out(path: Path, content: Mapping[str, Any]) -> tuple[list[Pair], set[str]]:
+    """The validation pairs, and the subjects that training must not see."""
+    validation = _pairs(path, content, "registration_val")
+    return validation, {subject_of(pair[end]) for pair in validation for end in ("fixed", "moving")}
 
 
 def _pairs(path: Path, content: Mapping[str, Any], key: str) -> list[Pair]:

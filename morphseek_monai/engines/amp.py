@@ -19,10 +19,15 @@ def autocast(device: torch.device, enabled: bool, amp_kwargs: dict[str, Any] | N
     """
     if not isinstance(enabled, bool):
         raise TypeError(f"autocast() 'enabled' must be True or False, got {enabled!r}; write --amp True or --amp False")
-    kwargs: dict[str, Any] = {"dtype": torch.bfloat16, **(amp_kwargs or {})}
-    if isinstance(kwargs["dtype"], str):
-        kwargs["dtype"] = getattr(torch, kwargs["dtype"])
+    kwargs = {**(amp_kwargs or {}), "dtype": amp_dtype(amp_kwargs)}
     return torch.autocast(device.type, enabled=enabled, **kwargs)
+
+
+def amp_dtype(amp_kwargs: dict[str, Any] | None = None) -> torch.dtype:
+    """Type that autocast computes in: ``amp_kwargs["dtype"]``, a dtype or its name, or bfloat16."""
+    dtype = (amp_kwargs or {}).get("dtype", torch.bfloat16)
+    resolved: torch.dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+    return resolved
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:

@@ -14,7 +14,7 @@ from monai.engines.workflow import Workflow
 from monai.utils.enums import CommonKeys as Keys
 from torch import Tensor
 
-from morphseek_monai.engines.amp import autocast
+from morphseek_monai.engines.amp import amp_dtype, autocast
 from morphseek_monai.engines.batch import prepare_pairs
 from morphseek_monai.networks import MorphSeekNet
 
@@ -94,7 +94,7 @@ class RefinementTrainer(SupervisedTrainer):
 
     def run(self) -> None:  # type: ignore[override]  # as in MONAI
         """Train to ``max_epochs``; loss scaling only where it has a purpose, float16 on CUDA."""
-        half = str(self.amp_kwargs.get("dtype", "")).endswith("float16") and "bfloat16" not in str(self.amp_kwargs)
+        half = amp_dtype(self.amp_kwargs) == torch.float16
         scaled = self.amp and half and self.state.device.type == "cuda"
         self.scaler = torch.amp.GradScaler("cuda") if scaled else None  # type: ignore[assignment]
         Workflow.run(self)

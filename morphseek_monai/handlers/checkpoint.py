@@ -12,17 +12,13 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from morphseek_monai.data.files import whole
+
 
 def save_atomically(state: Any, path: str | os.PathLike[str]) -> None:
     """``torch.save`` that leaves either the old file or the new one, never half a file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    with whole(path) as temporary, open(temporary, "wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def load_weights(path: str | os.PathLike[str], network: nn.Module) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
+
+from morphseek_monai.data.files import whole
 
 
 class CurveLog:
@@ -82,7 +83,5 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, columns, restval="")
     writer.writeheader()
     writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text.getvalue(), newline="")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_text(text.getvalue(), newline="")

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 from monai.bundle.config_parser import ConfigParser
 
+from morphseek_monai.data.files import whole
 from morphseek_monai.version import __version__
 
 PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
@@ -42,9 +42,8 @@ class Provenance:
 
     def __call__(self, engine: Engine) -> None:
         """Write the file."""
-        path = Path(self.path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(provenance(self.settings), indent=2, default=str) + "\n")
+        with whole(self.path) as temporary:
+            temporary.write_text(json.dumps(provenance(self.settings), indent=2, default=str) + "\n")
 
 
 def provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
