@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from morphseek_monai.fields import integrate_velocity, resize_ddf
 from morphseek_monai.networks import Backbone, VoxelMorph, VoxelMorphL
 
+SMALL: list[Callable[[], Backbone]] = [
+    lambda: VoxelMorph((4, 6, 8), (8, 6, 4), (4,)),
+    lambda: VoxelMorphL((4, 6, 8), (8, 6, 4), (4,)),
+]
 NARROW: dict[str, Any] = {"decoder": (32, 32, 32, 32)}
 
 
@@ -68,3 +74,29 @@ def test_voxelmorph_large_integrates_its_field_at_full_resolution() -> None:
     net.integration_steps = 4
     assert direct.abs().max() > 0.1
     torch.testing.assert_close(net(*pair), integrate_velocity(direct, 4))
+
+
+@pytest.mark.parametrize("build", SMALL, ids=["VoxelMorph", "L"])
+def test_signal_survives_all_layers(build: Callable[[], Any]) -> None:
+    """Features that shrink from layer to layer would blind an untrained network to its input."""
+    torch.manual_seed(0)
+    net = build()
+    features: list[Tensor] = []
+    net.flow.register_forward_hook(lambda module, args, output: features.append(args[0]))
+    moving, fixed = torch.rand(2, 2, 1, 16, 16, 16)
+    assert net.encode(moving, fixed).top.std() > 0.1
+    net(moving, fixed)
+    assert features[0].std() > 0.1
+
+
+@pytest.mark.parametrize("build", SMALL, ids=["VoxelMorph", "L"])
+def test_autocast_reaches_every_convolution(build: Callable[[], Any]) -> None:
+    """A float32 skip must not lift the decoder's widest tensors out of bfloat16; the first one sees the latent."""
+    net = build()
+    inputs: list[torch.dtype] = []
+    for layer in [*net.up[1:].modules(), *net.extra.modules()]:
+        if isinstance(layer, torch.nn.Conv3d):
+            layer.register_forward_pre_hook(lambda module, args: inputs.append(args[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        net(torch.rand(1, 1, 16, 16, 16), torch.rand(1, 1, 16, 16, 16))
+    assert set(inputs) == {torch.bfloat16}
