@@ -9,20 +9,21 @@ bundle::
     "validate": {"dataset": {"_target_": "morphseek_monai.data.PairDataset",
                              "data": "$validation_pairs(@dataset_dir)", ...}}
 
-Learn2Reg lists the validation cases among ``training`` as well; here every subject of ``registration_val`` is
-taken out of the training lists.
+Learn2Reg lists the validation cases among ``training`` as well; here every subject of ``registration_val`` and
+``registration_test`` is taken out of the training lists.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError
 from .files import require_file
-from .learn2reg_json import find_dataset_json, read_dataset_json
+from .learn2reg_json import find_dataset_json, listed_images, listed_pairs, read_dataset_json
 from .naming import parse_name, stem
 from .subjects import check_disjoint, subject_of
 
@@ -31,11 +32,15 @@ __all__ = ["label_names", "training_pairs", "training_subjects", "validation_pai
 Subject = dict[str, str]
 Pair = dict[str, Subject]
 
+_ENDS = ("fixed", "moving")
 _FOLDERS = {"label": "labels", "mask": "masks"}
 
 
 def training_subjects(dataset_dir: str | os.PathLike[str], json: str | None = None) -> list[Subject]:
-    """List the training images without the subjects of ``registration_val``.
+    """List the training images without the subjects of ``registration_val`` and ``registration_test``.
+
+    These are the images of ``training``, in either of Learn2Reg's forms (one list, or one per modality number),
+    followed by those that only ``training_paired_images`` names.
 
     Args:
         dataset_dir: the Learn2Reg folder.
@@ -50,12 +55,16 @@ def training_subjects(dataset_dir: str | os.PathLike[str], json: str | None = No
     """
     path = find_dataset_json(dataset_dir, json)
     content = read_dataset_json(path)
-    entries = content.get("training") or [
-        {"image": pair[end]}
-        for pair in content.get("training_paired_images", [])
-        for end in ("fixed", "moving")
+    listed = listed_images(path, content)
+    paired = [
+        {"image": pair[end]} for pair in listed_pairs(path, content, "training_paired_images") for end in _ENDS
     ]
-    subjects = {entry["image"]: _subject(path.parent, entry) for entry in map(_entry, entries)}
+    if listed:  # Abdomen MR<-CT misspells two images of its pairs, and has them right in 'training'
+        paired = [entry for entry in paired if (path.parent / entry["image"]).is_file()]
+    subjects: dict[str, Subject] = {}
+    for entry in listed + paired:
+        subject = _subject(path.parent, entry)
+        subjects.setdefault(subject["image"], subject)
     validation, held_out = _held_out(path, content)
     kept = [subject for subject in subjects.values() if subject_of(subject) not in held_out]
     if not kept:
@@ -67,7 +76,9 @@ def training_subjects(dataset_dir: str | os.PathLike[str], json: str | None = No
 
 
 def training_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None) -> list[Pair]:
-    """List ``training_paired_images`` without the subjects of ``registration_val``.
+    """List ``training_paired_images`` without the subjects of ``registration_val`` and ``registration_test``.
+
+    A pair of a missing image is left out with a warning: the official Abdomen MR<-CT json misspells two.
 
     Args:
         dataset_dir: the Learn2Reg folder.
@@ -77,16 +88,22 @@ def training_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None)
         pairs ``{"fixed": subject, "moving": subject}``.
 
     Raises:
-        DataError: a missing file, or no pair left.
+        DataError: no pair left.
     """
     path = find_dataset_json(dataset_dir, json)
     content = read_dataset_json(path)
     validation, held_out = _held_out(path, content)
-    pairs = [
-        pair
-        for pair in _pairs(path, content, "training_paired_images")
-        if not held_out & {subject_of(pair["fixed"]), subject_of(pair["moving"])}
-    ]
+    pairs = []
+    for pair in listed_pairs(path, content, "training_paired_images"):
+        if held_out & {subject_of({"image": image}) for image in pair.values()}:
+            continue
+        missing = [image for image in pair.values() if not (path.parent / image).is_file()]
+        if missing:
+            warnings.warn(
+                f"{path} pairs {missing[0]}, which does not exist; the pair is left out", stacklevel=2
+            )
+        else:
+            pairs.append(_pair(path.parent, pair))
     if not pairs:
         raise DataError(
             f"{path} has no 'training_paired_images' without the subjects of registration_val;"
@@ -110,12 +127,12 @@ def validation_pairs(dataset_dir: str | os.PathLike[str], json: str | None = Non
         DataError: a missing file, or no such list.
     """
     path = find_dataset_json(dataset_dir, json)
-    pairs = _pairs(path, read_dataset_json(path), "registration_val")
+    pairs = listed_pairs(path, read_dataset_json(path), "registration_val")
     if not pairs:
         raise DataError(
             f"{path} has no 'registration_val' pairs; add {{'fixed': image, 'moving': image}} entries"
         )
-    return pairs
+    return [_pair(path.parent, pair) for pair in pairs]
 
 
 def label_names(dataset_dir: str | os.PathLike[str], json: str | None = None) -> dict[int, str]:
@@ -141,22 +158,16 @@ def label_names(dataset_dir: str | os.PathLike[str], json: str | None = None) ->
     return {0: "background"} | {int(index): str(name) for index, name in table.items()}
 
 
-def _entry(entry: Any) -> dict[str, str]:
-    # some tasks list bare image paths
-    return {"image": entry} if isinstance(entry, str) else dict(entry)
-
-
 def _held_out(path: Path, content: Mapping[str, Any]) -> tuple[list[Pair], set[str]]:
     """The validation pairs, and the subjects that training must not see."""
-    validation = _pairs(path, content, "registration_val")
-    return validation, {subject_of(pair[end]) for pair in validation for end in ("fixed", "moving")}
+    validation = listed_pairs(path, content, "registration_val")
+    test = listed_pairs(path, content, "registration_test")  # by name: its images need not be here
+    held_out = {subject_of({"image": pair[end]}) for pair in validation + test for end in _ENDS}
+    return [_pair(path.parent, pair) for pair in validation], held_out
 
 
-def _pairs(path: Path, content: Mapping[str, Any], key: str) -> list[Pair]:
-    return [
-        {end: _subject(path.parent, {"image": entry[end]}) for end in ("fixed", "moving")}
-        for entry in content.get(key, [])
-    ]
+def _pair(folder: Path, pair: Mapping[str, str]) -> Pair:
+    return {end: _subject(folder, {"image": pair[end]}) for end in _ENDS}
 
 
 def _subject(folder: Path, entry: Mapping[str, str]) -> Subject:
@@ -175,5 +186,5 @@ def _subject(folder: Path, entry: Mapping[str, str]) -> Subject:
     subject["id"] = stem(image)
     parts = parse_name(image)
     subject["subject"] = f"{parts.task}_{parts.case}" if parts else subject["id"]
-    subject["modality"] = parts.modality if parts else ""
+    subject["modality"] = parts.modality if parts else entry.get("modality", "")
     return subject

@@ -11,7 +11,7 @@ from typing import Any
 from .errors import DataError
 from .files import replacing, require_file
 
-__all__ = ["find_dataset_json", "read_dataset_json", "write_dataset_json"]
+__all__ = ["find_dataset_json", "listed_images", "listed_pairs", "read_dataset_json", "write_dataset_json"]
 
 
 def find_dataset_json(dataset_dir: str | os.PathLike[str], json: str | None = None) -> Path:
@@ -58,6 +58,66 @@ def read_dataset_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, got a {type(content).__name__}; download it again")
     return content
+
+
+def listed_images(path: Path, content: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Flatten ``training``: a list, or one list per modality number as in Abdomen MR<-CT.
+
+    Args:
+        path: the file, for the message.
+        content: what :func:`read_dataset_json` returned.
+
+    Returns:
+        entries ``{"image": path}`` with ``label``, ``mask`` where given, and ``modality`` where the list says it.
+
+    Raises:
+        DataError: an entry is neither a path nor a dictionary with ``image``.
+
+    Example:
+        >>> listed_images(Path("x.json"), {"training": {"0": [{"image": "mr.nii.gz"}], "1": ["ct.nii.gz"]}})
+        [{'modality': '0000', 'image': 'mr.nii.gz'}, {'modality': '0001', 'image': 'ct.nii.gz'}]
+    """
+    training = content.get("training") or []
+    images = []
+    for number, entries in training.items() if isinstance(training, Mapping) else [("", training)]:
+        known = {"modality": number.zfill(4)} if number else {}
+        for entry in entries:
+            item = {"image": entry} if isinstance(entry, str) else entry
+            if not isinstance(item, Mapping) or "image" not in item:
+                raise DataError(
+                    f"{path} must list paths or {{'image': path}} in 'training', got {entry!r:.100}; correct it"
+                )
+            images.append(known | dict(item))
+    return images
+
+
+def listed_pairs(path: Path, content: Mapping[str, Any], key: str) -> list[dict[str, str]]:
+    """List the pairs under ``key`` by role, also where they are named by modality number.
+
+    Abdomen MR<-CT names its training pairs ``{"0": image, "1": image}`` and says in ``registration_direction``
+    which number is fixed.
+
+    Args:
+        path: the file, for the message.
+        content: what :func:`read_dataset_json` returned.
+        key: e.g. ``"registration_val"``.
+
+    Returns:
+        pairs ``{"fixed": image, "moving": image}``; none where the key is missing.
+
+    Raises:
+        DataError: an entry names no two images.
+    """
+    direction = content.get("registration_direction", {"fixed": 0, "moving": 1})
+    pairs = []
+    for entry in content.get(key) or []:
+        try:
+            pairs.append({end: entry[end if end in entry else str(direction[end])] for end in ("fixed", "moving")})
+        except (KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} must list {{'fixed': image, 'moving': image}} in '{key}', got {entry!r:.100}; correct it"
+            ) from error
+    return pairs
 
 
 def write_dataset_json(

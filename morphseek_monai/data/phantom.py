@@ -1,4 +1,4 @@
-"""Labelled phantoms in the Learn2Reg layout: bundles, tutorials and tests that need no download."""
+"""Labelled phantoms in public layouts: bundles, tutorials and tests that need no download."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .learn2reg_json import write_dataset_json
+from .lits_files import holds_lits17
 from .nifti import write_nifti
 from .phantom_anatomy import Anatomy, brain, torso
+from .phantom_liver import write_liver_json, write_liver_scan
 from .phantom_subject import make_scan
 
 __all__ = ["KINDS", "ensure_phantom", "write_phantom"]
 
-KINDS = {"brain": brain, "torso": torso}
+KINDS = ("brain", "torso", "liver")
+_ANATOMIES = {"brain": brain, "torso": torso}
 _FOLDERS = ("imagesTr", "labelsTr", "masksTr")
 
 
@@ -38,14 +41,16 @@ def write_phantom(
 
     Args:
         out: folder to fill with ``imagesTr``, ``labelsTr``, ``masksTr`` (torso) and, last,
-            ``<TASK>_dataset.json``.
+            ``<TASK>_dataset.json`` (liver: ``dataset.json``).
         kind: ``"brain"`` (default): one T1-like image per subject, 12 labels, pairs of different subjects.
             ``"torso"``: an MR-like ``_0000`` and a CT-like ``_0001`` image of each subject, 6 labels, pairs
-            of MR (fixed) and CT (moving) of one subject.
+            of MR (fixed) and CT (moving) of one subject. ``"liver"``: CT-like abdomens in the layout of MSD
+            Task03_Liver, labels liver and tumour, pairs of different subjects, whose grids all differ in
+            size, spacing, position, scan range and orientation.
         subjects: how many.
-        shape: voxels ``(X, Y, Z)``, each at least 16; the field of view is a fixed cube, so this sets the
-            spacing.
-        validation: how many of the last subjects make up ``registration_val``; None (default) is a quarter.
+        shape: voxels ``(X, Y, Z)``, each at least 16; the field of view is a fixed cube (liver: about), so
+            this sets the spacing.
+        validation: how many of the last subjects are held out; None (default) is a quarter.
         seed: of everything random.
 
     Returns:
@@ -56,8 +61,7 @@ def write_phantom(
     """
     if kind not in KINDS:
         raise DataError(f"write_phantom() 'kind' must be one of {', '.join(KINDS)}, got {kind!r}")
-    anatomy = KINDS[kind]()
-    fewest = 2 if len(anatomy.modality) == 1 else 1  # to make one validation pair
+    fewest = 1 if kind == "torso" else 2  # to make one validation pair
     held_out = max(fewest, subjects // 4) if validation is None else validation
     size = tuple(int(n) for n in shape)
     if len(size) != 3 or min(size) < 16:
@@ -67,13 +71,22 @@ def write_phantom(
             f"write_phantom() 'subjects' must be {held_out + fewest}..9999 with {held_out} for validation"
             f" (at least {fewest}), got {subjects}"
         )
+    grid = (size[0], size[1], size[2])
     folder = Path(out)
+    if kind == "liver":
+        _refuse_foreign(folder, "liver", also=("dataset.json",))
+        for subject in range(subjects):
+            write_liver_scan(folder, subject, grid, seed)
+        path = folder / "dataset.json"
+        write_liver_json(path, range(subjects - held_out), range(subjects - held_out, subjects))
+        return path
+    anatomy = _ANATOMIES[kind]()
     _refuse_foreign(folder, anatomy.task)
     for subject in range(1, subjects + 1):
         for modality in anatomy.modality:
-            _write_scan(folder, anatomy, modality, subject, (size[0], size[1], size[2]), seed)
+            _write_scan(folder, anatomy, modality, subject, grid, seed)
     path = folder / f"{anatomy.task}_dataset.json"
-    _write_json(path, anatomy, size, subjects, held_out)
+    _write_json(path, anatomy, grid, subjects, held_out)
     return path
 
 
@@ -86,8 +99,9 @@ def ensure_phantom(
 ) -> str:
     """Return ``dataset_dir``, filled with phantoms if it holds no data set yet.
 
-    A folder with any ``*_dataset.json`` is left alone, so the same bundle runs on a phantom by default and on
-    real data with ``--dataset_dir``. The json is written last: an interrupted run is repeated, not trusted.
+    A folder with any ``*_dataset.json``, ``dataset.json`` or LiTS17 ``volume-N.nii`` is left alone, so the same
+    bundle runs on a phantom by default and on real data with ``--dataset_dir``. The json is written last: an
+    interrupted run is repeated, not trusted.
     Several processes may call this at once, they write the same files.
 
     Args:
@@ -100,19 +114,21 @@ def ensure_phantom(
     Example:
         in a bundle: ``"data": "$training_subjects(ensure_phantom(@dataset_dir, 'brain'))"``
     """
-    if not any(Path(dataset_dir).glob("*_dataset.json")):
+    folder = Path(dataset_dir)
+    if not any(folder.glob("*dataset.json")) and not holds_lits17(folder):
         write_phantom(dataset_dir, kind, subjects, shape, seed=seed)
     return str(dataset_dir)
 
 
-def _refuse_foreign(folder: Path, task: str) -> None:
+def _refuse_foreign(folder: Path, task: str, also: Sequence[str] = ()) -> None:
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder} is a file; give a folder for the phantoms")
     for path in folder.rglob("*") if folder.exists() else ():
         inside = path.relative_to(folder)
         if any(part.startswith(".") for part in inside.parts):
             continue  # .gitkeep and the like, and what another process is just writing
-        if not (path.name in _FOLDERS if path.is_dir() else path.name.startswith(f"{task}_")):
+        ours = path.name in _FOLDERS if path.is_dir() else path.name.startswith(f"{task}_") or path.name in also
+        if not ours:
             raise DataError(f"{folder} holds {inside}, no {task} file; give an empty or new folder")
 
 

@@ -150,7 +150,11 @@ def brain() -> Anatomy:
 
 
 def torso() -> Anatomy:
-    """An abdomen seen by MR (0000) and by CT (0001, Hounsfield units)."""
+    """An abdomen seen by MR (0000) and by CT (0001, Hounsfield units).
+
+    Ids 1 to 4 are those of Learn2Reg's Abdomen MR<-CT: liver, spleen, right and left kidney. Spine (5) and aorta (6)
+    come on top; ``SelectLabelsd("label", [1, 2, 3, 4])`` turns either data set into the task of four organs.
+    """
     endless = float("inf")
 
     def spine(position: Array) -> NDArray[np.bool_]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from .algebra import Inverse, compose, integrate_velocity, invert, resize_ddf
 from .jacobian import displacement_magnitude, jacobian_determinant, njd_percent, sdlogj, sdlogj_l2r
+from .transfer import transfer_ddf
 from .warping import warp, warp_labels
 from .world import ddf_to_world, world_to_ddf
 
@@ -33,6 +34,7 @@ __all__ = [
     "resize_ddf",
     "sdlogj",
     "sdlogj_l2r",
+    "transfer_ddf",
     "warp",
     "warp_labels",
     "world_to_ddf",

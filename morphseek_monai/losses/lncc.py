@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from morphseek_monai.losses.masked import masked_mean
+
 # MONAI's ``smooth_dr``: the smallest sum of squared deviations a window is credited with.
 _SMALLEST_WINDOW_SUM = 1e-5
 
@@ -52,12 +54,15 @@ class LNCCLoss(nn.Module):
             raise ValueError(f"LNCCLoss() 'kernel_size' must be odd and at least 3, got {kernel_size}")
         self.kernel_size = kernel_size
 
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+    def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compare two images; the loss is symmetric in them.
 
         Args:
             pred: warped moving image ``(B, C, D, H, W)``.
             target: fixed image, same shape.
+            mask: which windows count, by their centres, ``(B, 1, D, H, W)``, non-zero inside; None (default)
+                counts all. A window at the edge of the mask sees what lies beyond it. An item with an empty mask
+                contributes 0.
 
         Returns:
             Scalar in about [-1, 0]; -1 where every window of one image is a linear function of the other.
@@ -80,10 +85,13 @@ class LNCCLoss(nn.Module):
         covariance = product - pred_mean * target_mean
         pred_variance = (pred_square - pred_mean * pred_mean).clamp(min=floor)
         target_variance = (target_square - target_mean * target_mean).clamp(min=floor)
-        squared_ncc = (covariance * covariance / (pred_variance * target_variance)).mean(dim=(2, 3, 4))
+        squared_ncc = covariance * covariance / (pred_variance * target_variance)
 
         structured = _has_structure(pred, floor) & _has_structure(target, floor)
-        return -torch.where(structured, squared_ncc, 0.0).mean()
+        if mask is None:
+            return -torch.where(structured, squared_ncc.mean(dim=(2, 3, 4)), 0.0).mean()
+        squared_ncc = torch.where(structured[..., None, None, None], squared_ncc, 0.0)
+        return -masked_mean(squared_ncc, mask, type(self).__name__)
 
     def _window_means(self, *maps: Tensor) -> tuple[Tensor, ...]:
         means: Tensor = _WindowMean.apply(torch.cat(maps, dim=1), self.kernel_size)  # type: ignore[no-untyped-call]

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from morphseek_monai.losses.masked import masked_mean
+
 _NEIGHBOURS = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, 0, 1), (0, 1, 0), (1, 0, 0))
 # The 12 pairs of face neighbours that are sqrt(2) apart, i.e. not opposite each other.
 _PAIRS = tuple((i, j) for i in range(6) for j in range(i) if math.dist(_NEIGHBOURS[i], _NEIGHBOURS[j]) < 2)
@@ -59,12 +61,15 @@ class MINDSSCLoss(nn.Module):
         self.radius = radius
         self.dilation = dilation
 
-    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+    def forward(self, pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compare two images; the loss is symmetric in them.
 
         Args:
             pred: warped moving image ``(B, 1, D, H, W)``.
             target: fixed image, same shape.
+            mask: where descriptors are compared, ``(B, 1, D, H, W)``, non-zero inside; None (default) compares
+                them everywhere. The descriptors themselves are those of the whole images: a patch at the edge of
+                the mask sees what lies beyond it. An item with an empty mask contributes 0.
 
         Returns:
             Scalar in [0, 1].
@@ -77,7 +82,11 @@ class MINDSSCLoss(nn.Module):
                 "MINDSSCLoss() 'pred' and 'target' must both be (B, 1, D, H, W), "
                 f"got {tuple(pred.shape)} and {tuple(target.shape)}"
             )
-        return F.mse_loss(self.describe(pred), self.describe(target))
+        pred, target = self.describe(pred), self.describe(target)
+        if mask is None:
+            return F.mse_loss(pred, target)
+        error = F.mse_loss(pred, target, reduction="none").mean(dim=1, keepdim=True)
+        return masked_mean(error, mask, type(self).__name__)
 
     def describe(self, image: Tensor) -> Tensor:
         """Descriptors ``(B, 12, D, H, W)`` in (0, 1] of single-channel images ``(B, 1, D, H, W)``."""

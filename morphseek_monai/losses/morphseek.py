@@ -75,6 +75,7 @@ class MorphSeekLoss(nn.Module):
         ddf: Tensor,
         policy: LatentPolicy | None,
         group: Group | None = None,
+        mask: Tensor | None = None,
     ) -> MorphSeekTerms:
         """Evaluate one pair.
 
@@ -84,8 +85,10 @@ class MorphSeekLoss(nn.Module):
             ddf: the chosen accumulated field ``(1, 3, D, H, W)``, with its graph.
             policy: policy of this step, or None for a network without one.
             group: the sampled trajectories, or None when none were drawn (no policy term).
+            mask: ``(1, 2, D, H, W)``, where the similarity counts, or None; see :class:`WarmupLoss`. Dice is never
+                masked, as in Learn2Reg's evaluation.
         """
-        anchor = self.warmup(image[:, :1], image[:, 1:], ddf, policy)
+        anchor = self.warmup(image[:, :1], image[:, 1:], ddf, policy, mask)
         zero = ddf.new_zeros(())
         dice = self.soft_dice(ddf, label[:, :1], label[:, 1:]) if label is not None and self.dice_weight else zero
         policy_loss = zero

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from morphseek_monai.fields import warp
+from morphseek_monai.fields import warp, warp_labels
 from morphseek_monai.networks.policy import LatentPolicy
 
 
@@ -24,9 +25,10 @@ class WarmupLoss(nn.Module):
     """``L_sim(fixed, moving o Phi) + reg_weight * L_reg(Phi) + kl_weight * KL(policy || N(0, I))``.
 
     Args:
-        similarity: callable ``(warped, fixed) -> scalar``; ``torch.nn.MSELoss()`` for one modality,
+        similarity: module ``(warped, fixed) -> scalar``; ``torch.nn.MSELoss()`` for one modality,
             :class:`~morphseek_monai.losses.LNCCLoss` when contrast varies,
-            :class:`~morphseek_monai.losses.MINDSSCLoss` across modalities.
+            :class:`~morphseek_monai.losses.MINDSSCLoss` across modalities. The latter two also take
+            ``(warped, fixed, mask)``, which pairs with masks need.
         regularisation: callable ``ddf -> scalar``; :class:`~morphseek_monai.losses.DiffusionLoss` as in the paper.
         reg_weight: weight of the regulariser.
         kl_weight: starting weight of the KL term, per latent dimension. It is a buffer, so that
@@ -45,7 +47,14 @@ class WarmupLoss(nn.Module):
         self.reg_weight = reg_weight
         self.register_buffer("kl_weight", torch.tensor(float(kl_weight)))
 
-    def forward(self, moving: Tensor, fixed: Tensor, ddf: Tensor, policy: LatentPolicy | None) -> WarmupTerms:
+    def forward(
+        self,
+        moving: Tensor,
+        fixed: Tensor,
+        ddf: Tensor,
+        policy: LatentPolicy | None,
+        mask: Tensor | None = None,
+    ) -> WarmupTerms:
         """Evaluate one pair.
 
         Args:
@@ -53,9 +62,32 @@ class WarmupLoss(nn.Module):
             fixed: ``(B, 1, D, H, W)``.
             ddf: accumulated field ``(B, 3, D, H, W)``.
             policy: the policy of this step, or None for a network without one (no KL term).
+            mask: masks of the pair ``(B, 2, D, H, W)``, integer, moving and fixed, or None (default). The similarity
+                then counts where the fixed mask and the warped moving mask (nearest neighbour, without gradient)
+                agree that there is something to compare; the other terms are not masked.
+
+        Raises:
+            TypeError: When there is a mask and the similarity does not take one.
+            ValueError: When ``mask`` has another shape.
         """
-        similarity = self.similarity(warp(moving, ddf), fixed)
+        warped = warp(moving, ddf)
+        if mask is None:
+            similarity = self.similarity(warped, fixed)
+        else:
+            similarity = self.similarity(warped, fixed, self._inside(mask, ddf))
         regularisation = self.regularisation(ddf)
         kl = policy.kl() if policy is not None else ddf.new_zeros(())
         total = similarity + self.reg_weight * regularisation + self.kl_weight * kl
         return WarmupTerms(total, similarity, regularisation, kl)
+
+    def _inside(self, mask: Tensor, ddf: Tensor) -> Tensor:
+        if "mask" not in inspect.signature(self.similarity.forward).parameters:
+            raise TypeError(
+                f"WarmupLoss() 'similarity' must take a mask, {type(self.similarity).__name__} does not; "
+                "use MINDSSCLoss or LNCCLoss, or PairDataset(use_mask=False)"
+            )
+        if mask.ndim != 5 or mask.shape[1] != 2:
+            raise ValueError(
+                f"WarmupLoss() 'mask' must be a pair of masks (B, 2, D, H, W), got {tuple(mask.shape)}"
+            )
+        return mask[:, 1:] * warp_labels(mask[:, :1], ddf.detach(), padding="zeros")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .body import body_mask
 from .check import CheckSubjectd
 from .labels import SelectLabelsd
+from .modality import ByModalityd
 from .save import SaveRegistrationd
 
-__all__ = ["CheckSubjectd", "SaveRegistrationd", "SelectLabelsd"]
+__all__ = ["ByModalityd", "CheckSubjectd", "SaveRegistrationd", "SelectLabelsd", "body_mask"]

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from monai.transforms.transform import Transform
-from numpy.typing import NDArray
+from torch import Tensor
 
-from ..data.errors import DataError
 from ..data.files import replacing
 from ..data.naming import pair_name
-from ..data.nifti import Native, corners, read_native, require_same_grid, write_like, write_nifti
-from ..fields import resize_ddf, warp, warp_labels
+from ..data.nifti import read_native, require_same_grid, write_like, write_nifti
+from ..fields import resize_ddf, transfer_ddf, warp, warp_labels
 from ..fields.itk import write_itk_transform
 
 __all__ = ["SaveRegistrationd"]
 
 OUTPUTS = ("disp", "warped", "warped_label", "transform")
-GRID_TOLERANCE = 0.01  # voxels of the native grid by which resizing may misplace the field of view
 
 
 class SaveRegistrationd(Transform):
     """Write the registration of one pair, on the fixed image's native grid.
 
-    The network may have worked on a resized grid: its field is brought to the native grid by
-    :func:`~morphseek_monai.fields.resize_ddf` (outer edges of the field of view coincide, as MONAI's
-    ``Resized``), and the original images, read again from their files, are warped once. Moving and fixed
-    image must share their native grid. ``NAME`` is ``XXXX_MMMM_XXXX_MMMM`` (fixed first) for Learn2Reg file
-    names, both file stems for others.
+    The network may have worked on resized, cropped or turned images: its field is brought to the native grids
+    by :func:`~morphseek_monai.fields.transfer_ddf`, with the affines that the preprocessing left, and the
+    original images, read again from their files, are warped once. (Items without affines are taken as resized,
+    outer edges of the field of view coinciding as in MONAI's ``Resized``.) ``NAME`` is
+    ``XXXX_MMMM_XXXX_MMMM`` (fixed first) for Learn2Reg file names, both file stems for others.
 
     ============================  ==========================================================================
     ``disp_NAME.nii.gz``          the field for Learn2Reg's evaluation: array ``(X, Y, Z, 3)`` float32,
@@ -41,6 +41,9 @@ class SaveRegistrationd(Transform):
     ``warped_label_NAME.nii.gz``  the moving label map, nearest neighbour, in its own dtype; if there is one
     ``transform_NAME.h5``         ITK displacement field transform in LPS mm: SimpleITK, ANTs, 3D Slicer
     ============================  ==========================================================================
+
+    Where the native grids of the two images differ, ``disp`` still points into the moving file's array
+    (voxels of the moving image at fixed voxel + ``disp``), and ``transform`` is in millimetres as ever.
 
     Every file appears whole or not at all. A postprocessing transform for decollated items of
     :class:`~morphseek_monai.data.PairDataset`::
@@ -53,10 +56,13 @@ class SaveRegistrationd(Transform):
         key: item key of the field ``(3, D, H, W)``, in voxels of the network's grid.
         outputs: what to write, of ``disp``, ``warped``, ``warped_label``, ``transform``; all by default.
         short_names: ``disp_XXXX_XXXX`` without modalities; Learn2Reg accepts that for 0000 <- 0001 only.
+        same_grid: refuse pairs whose native grids differ (default): a network that was trained on images of one
+            grid starts from the position in the scanner. False where the preprocessing brings every image to one
+            frame, as the crop to the body does for CTs of different patients; the items need their affines.
 
     Raises:
-        ValueError: an unknown output.
-        DataError: the images are on different grids, or the network's grid is no resized native grid.
+        ValueError: an unknown output; an item without affines and ``same_grid=False``.
+        DataError: the images are on different grids.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class SaveRegistrationd(Transform):
         key: str = "pred",
         outputs: Sequence[str] = OUTPUTS,
         short_names: bool = False,
+        same_grid: bool = True,
     ) -> None:
         unknown = set(outputs) - set(OUTPUTS)
         if unknown:
@@ -73,28 +80,39 @@ class SaveRegistrationd(Transform):
         self.key = key
         self.outputs = tuple(outputs)
         self.short_names = short_names
+        self.same_grid = same_grid
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Write the files.
 
         Args:
             data: ``pred`` ``(3, D, H, W)``, ``fixed_image``, ``moving_image``, optional ``moving_label``
-                (paths), optional ``affine`` of the network's grid, to check it.
+                (paths), optional ``affine`` and ``moving_affine`` of the prepared images.
 
         Returns:
             the item with ``<output>_path`` for every file written.
         """
         fixed = read_native(str(data["fixed_image"]), "fixed image")
         moving = read_native(str(data["moving_image"]), "moving image")
-        require_same_grid(fixed, moving)
+        if self.same_grid:
+            require_same_grid(fixed, moving)
         ddf = torch.as_tensor(data[self.key]).detach().cpu().float()
         if ddf.ndim != 4 or ddf.shape[0] != 3:
             raise ValueError(
                 f"SaveRegistrationd() '{self.key}' must be a field (3, D, H, W), got {tuple(ddf.shape)}"
             )
-        if data.get("affine") is not None:
-            _require_resized(np.asarray(data["affine"]), tuple(ddf.shape[1:]), fixed)
-        native = resize_ddf(ddf[None], list(fixed.array.shape))
+        size = list(fixed.array.shape)
+        if data.get("moving_affine") is not None:
+            bring = partial(transfer_ddf, ddf[None], data["affine"], data["moving_affine"], size, fixed.affine)
+            native = bring(moving.affine)
+            in_space = native if np.array_equal(moving.affine, fixed.affine) else bring(fixed.affine)
+        elif self.same_grid:
+            native = in_space = resize_ddf(ddf[None], size)
+        else:
+            raise ValueError(
+                "SaveRegistrationd() 'same_grid' must be True for items without affines, got False;"
+                " load the images with LoadImaged"
+            )
 
         name = pair_name(fixed.path, moving.path, self.short_names)
         result = dict(data)
@@ -106,27 +124,25 @@ class SaveRegistrationd(Transform):
                 write_nifti(path, native[0].permute(1, 2, 3, 0).contiguous().numpy(), np.eye(4))
             elif output == "warped":
                 image = torch.from_numpy(moving.array.astype(np.float32))
-                write_like(path, warp(image[None, None], native)[0, 0].numpy(), fixed)
+                write_like(path, _warp(warp, image, native, "replicate").numpy(), fixed)
             elif output == "warped_label":
                 label = read_native(str(data["moving_label"]), "moving label")
-                require_same_grid(fixed, label)
+                require_same_grid(moving, label)
                 # int64 holds every label dtype, also uint16 and floats, which torch cannot gather by
                 ids = torch.from_numpy(label.array.astype(np.int64))
-                warped = warp_labels(ids[None, None], native)[0, 0].numpy()
+                warped = _warp(warp_labels, ids, native, "constant").numpy()
                 write_like(path, warped.astype(label.dtype), fixed)
             else:
                 with replacing(path) as temporary:
-                    write_itk_transform(temporary, native, fixed.affine)
+                    write_itk_transform(temporary, in_space, fixed.affine)
             result[f"{output}_path"] = str(path)
         return result
 
 
-def _require_resized(affine: NDArray[Any], shape: tuple[int, ...], fixed: Native) -> None:
-    """Check that the corners of the network's grid are those of the native grid."""
-    ours = np.linalg.solve(fixed.affine, affine @ corners(shape))
-    apart = np.abs(ours - corners(fixed.array.shape)).max()
-    if not apart <= GRID_TOLERANCE:
-        raise DataError(
-            f"the network's grid {shape} is not a resized grid of fixed image {fixed.path} (corners"
-            f" {apart:.3g} voxels apart); use Resized alone, without Orientationd, Spacingd or crop"
-        )
+def _warp(how: Callable[[Tensor, Tensor], Tensor], volume: Tensor, ddf: Tensor, padding: str) -> Tensor:
+    """Warp a volume ``(X, Y, Z)`` of any size: both are filled up to one size, as the warping functions want."""
+    sizes = [(volume.shape[axis], ddf.shape[2 + axis]) for axis in (2, 1, 0)]
+    onto_volume = [end for v, d in sizes for end in (0, max(d - v, 0))]
+    onto_ddf = [end for v, d in sizes for end in (0, max(v - d, 0))]
+    warped = how(F.pad(volume[None, None], onto_volume, mode=padding), F.pad(ddf, onto_ddf))
+    return warped[0, 0, : ddf.shape[2], : ddf.shape[3], : ddf.shape[4]]

@@ -107,3 +107,39 @@ def test_refuses_bad_kernel_size(kernel_size: int) -> None:
 def test_refuses_different_shapes() -> None:
     with pytest.raises(ValueError, match=r"got \(1, 1, 4, 4, 4\) and \(1, 1, 4, 4, 5\)"):
         LNCCLoss()(torch.zeros(1, 1, 4, 4, 4), torch.zeros(1, 1, 4, 4, 5))
+
+
+def _windows(pred: torch.Tensor, target: torch.Tensor, size: int) -> torch.Tensor:
+    """Squared NCC of every window, written with one window after the other; zeros beyond the edge."""
+    padded = [torch.nn.functional.pad(image, [size // 2] * 6)[0, 0] for image in (pred, target)]
+    windows = [image.unfold(0, size, 1).unfold(1, size, 1).unfold(2, size, 1).flatten(3) for image in padded]
+    p, t = (w - w.mean(dim=-1, keepdim=True) for w in windows)
+    variances = ((w * w).mean(dim=-1).clamp(min=1e-5 / size**3) for w in (p, t))
+    result = (p * t).mean(dim=-1) ** 2
+    for variance in variances:
+        result = result / variance
+    return result
+
+
+def test_mask_averages_over_the_windows_inside() -> None:
+    pred, target = (image[:1].double() for image in _smooth_images())
+    mask = torch.zeros(1, 1, 13, 11, 12, dtype=torch.uint8)
+    mask[..., 2:9, 0:4, 5:] = 1
+    expected = -_windows(pred, target, 5)[mask[0, 0] == 1].mean()
+    torch.testing.assert_close(LNCCLoss(5)(pred, target, mask), expected)
+    torch.testing.assert_close(LNCCLoss(5)(pred, target, torch.ones_like(mask)), LNCCLoss(5)(pred, target))
+
+
+def test_empty_mask_gives_zero_without_gradient() -> None:
+    pred, target = _smooth_images()
+    pred.requires_grad_()
+    loss = LNCCLoss(3)(pred, target, torch.zeros_like(target))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert pred.grad is not None and not pred.grad.any()
+
+
+def test_constant_item_counts_as_unrelated_under_a_mask_too() -> None:
+    pair = torch.rand(1, 1, 12, 12, 12)
+    batch, ones = torch.cat([pair, torch.full_like(pair, 0.5)]), torch.ones(2, 1, 12, 12, 12)
+    torch.testing.assert_close(LNCCLoss()(batch, batch, ones), LNCCLoss()(pair, pair) / 2)

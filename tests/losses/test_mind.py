@@ -118,3 +118,50 @@ def test_refuses_bad_sizes(name: str) -> None:
 def test_refuses_several_channels() -> None:
     with pytest.raises(ValueError, match=r"must both be \(B, 1, D, H, W\), got \(1, 2, 8, 8, 8\)"):
         MINDSSCLoss()(torch.zeros(1, 2, 8, 8, 8), torch.zeros(1, 2, 8, 8, 8))
+
+
+def _boxes(*inside: tuple[slice, ...]) -> torch.Tensor:
+    masks = torch.zeros(len(inside), 1, 12, 11, 13, dtype=torch.uint8)
+    for mask, box in zip(masks, inside, strict=True):
+        mask[(0, *box)] = 1
+    return masks
+
+
+def test_mask_averages_over_the_voxels_inside_item_by_item() -> None:
+    pred, target = _images()
+    mask = _boxes((slice(2, 5), slice(0, 11), slice(4, 9)), (slice(0, 1), slice(3, 4), slice(12, 13)))
+    expected = []
+    for p, t, m in zip(pred, target, mask, strict=True):
+        error = (_by_convolution(p[None], 2, 2)[0] - _by_convolution(t[None], 2, 2)[0]) ** 2
+        expected.append(error[:, :, m[0] == 1].mean())
+    torch.testing.assert_close(MINDSSCLoss()(pred, target, mask), torch.stack(expected).mean())
+
+
+def test_mask_of_ones_is_no_mask() -> None:
+    pred, target = _images()
+    ones = torch.ones_like(pred, dtype=torch.uint8)
+    torch.testing.assert_close(MINDSSCLoss()(pred, target, ones), MINDSSCLoss()(pred, target))
+
+
+def test_empty_mask_gives_zero_without_gradient() -> None:
+    pred, target = _images()
+    pred.requires_grad_()
+    mask = _boxes((slice(0, 0),) * 3, (slice(2, 9),) * 3)
+    loss = MINDSSCLoss()(pred, target, mask)
+    loss.backward()
+    assert pred.grad is not None
+    assert not pred.grad[0].any()
+    assert pred.grad[1].isfinite().all() and pred.grad[1].any()
+    torch.testing.assert_close(loss, MINDSSCLoss()(pred[1:], target[1:], mask[1:]) / 2)
+
+
+def test_gradient_under_a_mask_passes_gradcheck() -> None:
+    pred, target = (image[:1, :, :5, :5, :5].clone().requires_grad_() for image in _images())
+    mask = torch.zeros(1, 1, 5, 5, 5)
+    mask[..., 1:4, 2:, :2] = 1
+    assert torch.autograd.gradcheck(lambda p, t: MINDSSCLoss(1, 1)(p, t, mask), (pred, target))
+
+
+def test_refuses_a_mask_of_another_grid() -> None:
+    with pytest.raises(ValueError, match=r"MINDSSCLoss\(\) 'mask' must be \(B, 1, D, H, W\) .*, got \(1, 2, 8, 8, 8\)"):
+        MINDSSCLoss()(torch.rand(1, 1, 8, 8, 8), torch.rand(1, 1, 8, 8, 8), torch.ones(1, 2, 8, 8, 8))

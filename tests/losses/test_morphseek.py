@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from morphseek_monai.losses import DiffusionLoss, Group, GRPOLoss, MorphSeekLoss, SoftDiceLoss, WarmupLoss
+from morphseek_monai.losses import (
+    DiffusionLoss,
+    Group,
+    GRPOLoss,
+    MINDSSCLoss,
+    MorphSeekLoss,
+    SoftDiceLoss,
+    WarmupLoss,
+)
 from morphseek_monai.losses.morphseek import MorphSeekTerms
 from morphseek_monai.networks import LatentPolicy, MorphSeekNet
 
@@ -110,3 +118,15 @@ def test_policy_term_never_reaches_the_decoder(
     assert taught(policy_weight=1.0) == encoder_and_head
     assert taught(dice_weight=1.0) == everything
     assert taught(warmup_weight=1.0) == everything
+
+
+def test_mask_reaches_the_similarity_but_not_the_dice(scene: dict[str, Any]) -> None:
+    loss = MorphSeekLoss(WarmupLoss(MINDSSCLoss(1, 1), DiffusionLoss()), LABELS)
+    mask = torch.zeros(1, 2, *SIZE, dtype=torch.uint8)
+    mask[:, :, 2:6] = 1
+    masked, plain = loss(**scene, mask=mask), loss(**scene)
+    image, ddf, policy = (scene[name] for name in ("image", "ddf", "policy"))
+    anchor = loss.warmup(image[:, :1], image[:, 1:], ddf, policy, mask)
+    assert masked.similarity == anchor.similarity != plain.similarity
+    assert (masked.dice, masked.policy, masked.kl) == (plain.dice, plain.policy, plain.kl)
+    torch.testing.assert_close(masked.total - plain.total, masked.similarity - plain.similarity)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from morphseek_monai.fields import warp
+from morphseek_monai.fields import warp, warp_labels
 from morphseek_monai.losses import DiffusionLoss, LNCCLoss, MINDSSCLoss, WarmupLoss
 from morphseek_monai.networks import LatentPolicy
 
@@ -63,3 +63,77 @@ def test_kl_weight_is_a_buffer_that_a_checkpoint_keeps() -> None:
     assert not list(loss.parameters())
     moving, fixed, ddf, policy = scene()
     torch.testing.assert_close(other(moving, fixed, ddf, policy), loss(moving, fixed, ddf, policy))
+
+
+def halves() -> Tensor:
+    """Moving mask: the first half along D; fixed mask: the first half along W."""
+    mask = torch.zeros(1, 2, *SIZE, dtype=torch.uint8)
+    mask[:, 0, :5] = 1
+    mask[:, 1, :, :, :6] = 1
+    return mask
+
+
+class Seen(nn.Module):
+    """A similarity that keeps its mask."""
+
+    def forward(self, warped: Tensor, fixed: Tensor, mask: Tensor | None = None) -> Tensor:
+        self.mask = mask
+        return (warped - fixed).square().mean()
+
+
+def test_similarity_counts_where_fixed_and_warped_moving_mask_overlap() -> None:
+    moving, fixed, ddf, policy = scene()
+    ddf = torch.zeros_like(ddf)
+    ddf[:, 0] = 2.0  # the mask of the moving image arrives two voxels lower
+    similarity = Seen()
+    WarmupLoss(similarity, DiffusionLoss())(moving, fixed, ddf, policy, halves())
+    expected = torch.zeros(1, 1, *SIZE)
+    expected[:, :, :3, :, :6] = 1
+    assert similarity.mask is not None and torch.equal(similarity.mask.float(), expected)
+
+
+def test_beyond_the_moving_image_nothing_counts() -> None:
+    moving, fixed, ddf, policy = scene()
+    similarity = Seen()
+    far = torch.full_like(ddf, 100.0)
+    WarmupLoss(similarity, DiffusionLoss())(moving, fixed, far, policy, torch.ones_like(halves()))
+    assert similarity.mask is not None and not similarity.mask.any()
+
+
+@pytest.mark.parametrize("similarity", [LNCCLoss(5), MINDSSCLoss()])
+def test_mask_reaches_the_similarity_alone_and_carries_no_gradient(similarity: nn.Module) -> None:
+    moving, fixed, ddf, policy = scene()
+    ddf.requires_grad_()
+    loss = WarmupLoss(similarity, DiffusionLoss())
+    masked, plain = loss(moving, fixed, ddf, policy, mask=halves()), loss(moving, fixed, ddf, policy)
+    inside = halves()[:, 1:] * warp_labels(halves()[:, :1], ddf.detach())
+    torch.testing.assert_close(masked.similarity, similarity(warp(moving, ddf), fixed, inside))
+    assert masked.similarity != plain.similarity
+    assert (masked.regularisation, masked.kl) == (plain.regularisation, plain.kl)
+    (grad,) = torch.autograd.grad(masked.similarity, ddf)
+    (expected,) = torch.autograd.grad(similarity(warp(moving, ddf), fixed, inside), ddf)
+    torch.testing.assert_close(grad, expected)
+
+
+def test_masks_that_do_not_meet_are_no_nan() -> None:
+    moving, fixed, ddf, policy = scene()
+    mask = halves()
+    mask[:, 1] = 0
+    ddf.requires_grad_()
+    terms = WarmupLoss(MINDSSCLoss(), DiffusionLoss())(moving, fixed, ddf, policy, mask)
+    terms.total.backward()
+    assert terms.similarity == 0
+    assert ddf.grad is not None and ddf.grad.isfinite().all() and ddf.grad.any()
+
+
+def test_without_mask_the_similarity_sees_two_arguments() -> None:
+    moving, fixed, ddf, policy = scene()
+    WarmupLoss(nn.MSELoss(), DiffusionLoss())(moving, fixed, ddf, policy, mask=None)
+    with pytest.raises(TypeError, match="'similarity' must take a mask, MSELoss does not; use MINDSSCLoss or LNCCLoss"):
+        WarmupLoss(nn.MSELoss(), DiffusionLoss())(moving, fixed, ddf, policy, mask=halves())
+
+
+def test_refuses_a_single_mask() -> None:
+    moving, fixed, ddf, policy = scene()
+    with pytest.raises(ValueError, match=r"'mask' must be a pair of masks \(B, 2, D, H, W\), got \(1, 1, 10, 11, 12\)"):
+        WarmupLoss(MINDSSCLoss(), DiffusionLoss())(moving, fixed, ddf, policy, halves()[:, 1:])

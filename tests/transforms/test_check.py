@@ -48,3 +48,19 @@ def test_missing_keys() -> None:
     with pytest.raises(KeyError):
         CheckSubjectd()({})
     assert CheckSubjectd(allow_missing_keys=True)({}) == {}
+
+
+def test_mask_becomes_zero_and_one_and_keeps_its_meta() -> None:
+    item = {"image": torch.rand(1, 2, 2, 2), "mask": scan(255.0 * torch.eye(4).view(1, 2, 2, 4)[..., :2], "m.nii.gz")}
+    result = CheckSubjectd()(item)["mask"]
+    assert result.dtype == torch.uint8 and set(result.unique().tolist()) == {0, 1}
+    assert result.meta["filename_or_obj"] == "m.nii.gz"
+
+
+def test_mask_faults_are_named_by_file() -> None:
+    image = scan(torch.rand(1, 2, 2, 2), "/d/a.nii.gz")
+    with pytest.raises(DataError, match=r"^mask /d/m\.nii\.gz is empty"):
+        CheckSubjectd()({"image": image, "mask": scan(torch.zeros(1, 2, 2, 2), "/d/m.nii.gz")})
+    with pytest.raises(DataError, match=r"^mask /d/m\.nii\.gz has shape .* but image /d/a\.nii\.gz has"):
+        CheckSubjectd()({"image": image, "mask": scan(torch.ones(1, 2, 2, 3), "/d/m.nii.gz")})
+    CheckSubjectd(mask_key="roi")({"image": image, "mask": "not a mask"})

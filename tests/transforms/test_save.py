@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from monai.data import DataLoader, decollate_batch
-from monai.transforms import Compose, Flipd, LoadImaged, Orientationd, Resized, Spacingd
+from monai.transforms import Compose, Flipd, LoadImaged, Orientationd, Resized, SpatialCropd
 
 from morphseek_monai.data import DataError, PairDataset
 from morphseek_monai.fields import resize_ddf
@@ -146,23 +146,106 @@ def test_dataset_to_files_through_monai(pair: dict[str, Any], tmp_path: Path) ->
     np.testing.assert_allclose(disp, np.broadcast_to(np.array(SHAPE) / 8, disp.shape), rtol=1e-5)
 
 
+def shifted_pair(tmp_path: Path) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """Fixed and moving image on one grid, the moving one displaced by whole native voxels."""
+    image = np.random.default_rng(0).integers(-500, 500, (16, 16, 16)).astype(np.int16)
+    shift = np.array([2, -2, 2])
+    fixed = write(tmp_path / "fixed.nii.gz", np.roll(image, -shift, (0, 1, 2)), AFFINE)
+    moving = write(tmp_path / "moving.nii.gz", image, AFFINE)
+    return [{"fixed": {"image": fixed}, "moving": {"image": moving}}], shift
+
+
 @pytest.mark.parametrize(
-    "extra",
+    ("extra", "shift"),
     [
-        Orientationd("image", axcodes="RAS", labels=None),
-        Spacingd("image", (2.5, 2.5, 2.5)),
-        Flipd("image", 0),
+        (Orientationd("image", axcodes="LPI", labels=None), [2, 2, -2]),
+        (Flipd("image", 0), [-2, -2, 2]),
+        (SpatialCropd("image", roi_start=(2, 2, 2), roi_end=(14, 16, 12)), [2, -2, 2]),
+        (Compose([Flipd("image", 1), Resized("image", (8, 8, 8))]), [1, 1, 1]),
     ],
-    ids=["orientation", "spacing", "flip"],
+    ids=["orientation", "flip", "crop", "flip and resize"],
 )
-def test_a_grid_that_is_no_resize_is_refused(pair: dict[str, Any], tmp_path: Path, extra: Any) -> None:
-    transform = [LoadImaged("image", ensure_channel_first=True), extra, Resized("image", (8, 8, 8))]
-    data = [{"fixed": {"image": pair["fixed_image"]}, "moving": {"image": pair["moving_image"]}}]
-    item = {**PairDataset(data, transform)[0], "pred": torch.zeros(3, 8, 8, 8)}
-    with pytest.raises(
-        DataError, match=r"is not a resized grid of fixed image .*T_0001_0000.* use Resized alone"
+def test_any_preprocessed_grid_is_undone(tmp_path: Path, extra: Any, shift: list[int]) -> None:
+    """A constant shift of the prepared grid is the constant shift of the native one; AFFINE is oriented LAS."""
+    data, native = shifted_pair(tmp_path)
+    item = PairDataset(data, [LoadImaged("image", ensure_channel_first=True), extra])[0]
+    item["pred"] = torch.tensor(shift).float()[:, None, None, None].expand(3, *item["image"].shape[1:])
+    result = SaveRegistrationd(str(tmp_path / "o"))(item)
+    disp = load(result["disp_path"]).get_fdata()
+    np.testing.assert_allclose(disp, np.broadcast_to(native, disp.shape), atol=1e-4)
+    fixed, warped = load(data[0]["fixed"]["image"]).get_fdata(), load(result["warped_path"]).get_fdata()
+    inner = (slice(3, -3),) * 3
+    np.testing.assert_allclose(warped[inner], fixed[inner], atol=0.1)
+
+
+OTHER = np.array([[0, 1.7, 0, -300.0], [2.2, 0, 0, 45.0], [0, 0, 2.5, -700.0], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def patients(tmp_path: Path) -> dict[str, Any]:
+    """Two patients whose grids differ in size, spacing, orientation and position, each cropped on its own."""
+    rng = np.random.default_rng(1)
+    item: dict[str, Any] = {}
+    for role, shape, affine in (("fixed", (12, 20, 9), AFFINE), ("moving", (15, 11, 18), OTHER)):
+        item[role] = {
+            "image": write(tmp_path / f"{role}.nii.gz", rng.integers(-500, 500, shape).astype(np.int16), affine),
+            "label": write(tmp_path / f"{role}_label.nii.gz", rng.integers(0, 7, shape).astype(np.uint8), affine),
+        }
+    keys = ["image", "label"]
+    transform = [
+        LoadImaged(keys, ensure_channel_first=True),
+        Orientationd(keys, axcodes="RAS", labels=None),
+        SpatialCropd(keys, roi_start=(1, 2, 0), roi_end=(10, 12, 9)),
+        Resized(keys, (8, 9, 10), mode=["trilinear", "nearest-exact"]),
+    ]
+    pair = PairDataset([item], transform)[0]
+    assert not torch.allclose(pair["affine"], pair["moving_affine"])
+    field = rng.normal(0, 0.7, (1, 3, 3, 3, 3)).astype(np.float32)
+    pair["pred"] = resize_ddf(torch.from_numpy(field), [8, 9, 10])[0]
+    return pair
+
+
+def test_simpleitk_warps_between_patients_as_we_do(patients: dict[str, Any], tmp_path: Path) -> None:
+    """The written transform resamples the moving file, as it lies in the scanner, onto the fixed file's grid."""
+    result = SaveRegistrationd(str(tmp_path / "o"), same_grid=False)(patients)
+    transform = sitk.ReadTransform(result["transform_path"])
+    fixed = sitk.ReadImage(patients["fixed_image"])
+    for output, key, kind, tolerance in (
+        ("warped", "moving_image", sitk.sitkLinear, 1.0),  # 1e-3 of the intensity range
+        ("warped_label", "moving_label", sitk.sitkNearestNeighbor, 0.0),
     ):
-        SaveRegistrationd(str(tmp_path / "o"))(item)
+        moving = sitk.ReadImage(patients[key], sitk.sitkFloat64)
+        theirs = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, kind, -9999.0)).transpose(2, 1, 0)
+        written = load(result[f"{output}_path"])
+        assert written.shape == (12, 20, 9)
+        np.testing.assert_allclose(written.affine, AFFINE, atol=1e-5)
+        seen = theirs != -9999.0
+        assert seen.mean() > 0.4
+        close = np.abs(theirs - written.get_fdata())[seen] <= tolerance
+        assert close.mean() > 0.999, output  # exactly between two voxels either label is right
+
+
+def test_prepared_voxels_that_the_field_pairs_are_paired_in_the_files(patients: dict[str, Any], tmp_path: Path) -> None:
+    """From the definition: fixed voxel x of the network shows what moving voxel x + u(x) of the network shows."""
+    result = SaveRegistrationd(str(tmp_path / "o"), same_grid=False)(patients)
+    disp = load(result["disp_path"]).get_fdata()
+    fixed, moving = (load(patients[f"{role}_image"]).affine for role in ("fixed", "moving"))
+    apply = nib.affines.apply_affine
+    native = np.argwhere(np.ones(disp.shape[:3]))
+    x = apply(np.linalg.inv(patients["affine"].numpy()) @ fixed, native)
+    inside = np.all((x >= 0) & (x <= np.array([7, 8, 9])), axis=1)
+    assert inside.sum() > 200
+    u = np.stack([trilinear(c, x.T[:, :, None, None])[:, 0, 0] for c in patients["pred"].numpy()], axis=1)
+    expected = apply(np.linalg.inv(moving) @ patients["moving_affine"].numpy(), x + u)
+    np.testing.assert_allclose((native + disp[tuple(native.T)])[inside], expected[inside], atol=1e-3)
+
+
+def test_grids_differ_only_on_request_and_with_affines(patients: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"moving .* has shape \(15, 11, 18\) but fixed"):
+        SaveRegistrationd(str(tmp_path / "o"))(patients)
+    bare = {key: value for key, value in patients.items() if key not in ("affine", "moving_affine")}
+    with pytest.raises(ValueError, match="'same_grid' must be True for items without affines, got False; load"):
+        SaveRegistrationd(str(tmp_path / "o"), same_grid=False)(bare)
     assert not (tmp_path / "o").exists()
 
 
