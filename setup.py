@@ -17,6 +17,9 @@ TEST = [
     "onnxruntime>=1.20",
     "onnxscript>=0.3",
     "jsonschema>=3.2",
+    "mlflow-skinny>=3",  # with what its SQLite store needs
+    "sqlalchemy>=2",
+    "alembic>=1.13",
 ]
 
 setup(

@@ -9,11 +9,13 @@ from typing import Any
 import fire
 
 from ..data.errors import find_data_error
+from .check_data import check_data
+from .export_bundle import export_bundle
 from .phantom import phantom
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: dict[str, Callable[..., Any]] = {"phantom": phantom}
+COMMANDS: dict[str, Callable[..., Any]] = {"check-data": check_data, "export-bundle": export_bundle, "phantom": phantom}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

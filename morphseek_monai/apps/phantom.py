@@ -17,14 +17,15 @@ def phantom(
     shape: int | Sequence[int] = 48,
     seed: int = 0,
 ) -> str:
-    """Write a data set of labelled phantoms in the Learn2Reg layout.
+    """Write a data set of labelled phantoms in a public layout.
 
     Train and evaluate on it with --dataset_dir OUT; the last quarter of the subjects is held out for
     validation.
 
     Args:
         out: folder to write to; must be new, empty, or hold an earlier phantom of the same kind.
-        kind: brain (pairs of different subjects, 12 labels) or torso (MR and CT of one subject, 6 labels).
+        kind: brain (pairs of different subjects, 12 labels), torso (MR and CT of one subject, 6 labels), both as
+            Learn2Reg folders, or liver (CT of different subjects on different grids, 2 labels, MSD Task03_Liver).
         subjects: number of subjects.
         shape: image size in voxels, one number or X,Y,Z; at least 16.
         seed: number that everything random follows from; the same seed gives the same images.

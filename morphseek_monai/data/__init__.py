@@ -1,22 +1,31 @@
-"""Data sets of image pairs, the Learn2Reg layout, phantoms."""
+"""Data sets of image pairs, the layouts of public data, phantoms."""
 
 from __future__ import annotations
 
 from .errors import DataError, find_data_error
+from .layouts import LAYOUTS, Layout, detect_layout
 from .learn2reg import label_names, training_pairs, training_subjects, validation_pairs
 from .learn2reg_json import find_dataset_json, write_dataset_json
+from .lits import LITS_LABELS, LITS_VALIDATION, lits_training_subjects, lits_validation_pairs
 from .pairs import PairDataset
 from .phantom import ensure_phantom, write_phantom
 from .subjects import check_disjoint
 
 __all__ = [
+    "LAYOUTS",
+    "LITS_LABELS",
+    "LITS_VALIDATION",
     "DataError",
+    "Layout",
     "PairDataset",
     "check_disjoint",
+    "detect_layout",
     "ensure_phantom",
     "find_data_error",
     "find_dataset_json",
     "label_names",
+    "lits_training_subjects",
+    "lits_validation_pairs",
     "training_pairs",
     "training_subjects",
     "validation_pairs",

@@ -1,4 +1,4 @@
-"""What a loaded image and a loaded label map must fulfil; each check raises one line that names the file."""
+"""What a loaded image, label map or mask must fulfil; each check raises one line that names the file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import DataError
 
-__all__ = ["check_image", "check_same_grid", "integer_label", "source_name"]
+__all__ = ["binary_mask", "check_image", "check_same_grid", "integer_label", "source_name"]
 
 
 def source_name(value: Any, default: str) -> str:
@@ -103,20 +103,61 @@ def integer_label(label: Tensor, name: str, num_labels: int | None = None) -> Te
     )
 
 
-def check_same_grid(image: Tensor, label: Tensor, image_name: str, label_name: str) -> None:
-    """Check that a label map lies on its image's voxels.
+def binary_mask(mask: Tensor, name: str) -> Tensor:
+    """Check one mask and return it as 0 and 1 in uint8.
+
+    0/255 masks are as good as 0/1 masks; several values are a label map or an interpolated mask, which nobody
+    should have to guess a threshold for.
+
+    Args:
+        mask: ``(1, D, H, W)`` of any dtype: 0 outside, one positive value inside.
+        name: the file, for the message.
+
+    Returns:
+        ``(1, D, H, W)`` uint8.
+
+    Raises:
+        DataError: with the file, the finding and the cure.
+
+    Example:
+        >>> binary_mask(torch.tensor([[[[0.0, 255.0]]]]), "mask.nii.gz")
+        tensor([[[[0, 1]]]], dtype=torch.uint8)
+    """
+    if mask.ndim != 4 or mask.shape[0] != 1:
+        raise DataError(
+            f"mask {name} must be one 3-D volume (1, D, H, W), got {tuple(mask.shape)};"
+            " take one volume or channel and load with ensure_channel_first"
+        )
+    inside = mask != 0
+    values = mask[inside].float()
+    if values.numel() == 0:
+        raise DataError(f"mask {name} is empty (0 everywhere); draw it or leave it out of the data list")
+    low, high = float(values.min()), float(values.max())
+    if not 0 < low == high:  # NaN equals nothing
+        raise DataError(
+            f"mask {name} must hold 0 and one positive value, got {low:g} to {high:g} inside;"
+            " resample masks with nearest-neighbour interpolation, make one mask of a label map"
+        )
+    return inside.to(torch.uint8)
+
+
+def check_same_grid(
+    image: Tensor, other: Tensor, image_name: str, other_name: str, role: str = "label"
+) -> None:
+    """Check that a label map or a mask lies on its image's voxels.
 
     Args:
         image: ``(C, D, H, W)``.
-        label: ``(C, D, H, W)``.
+        other: ``(C, D, H, W)``.
         image_name: the image's file.
-        label_name: the label's file.
+        other_name: the label map's or the mask's file.
+        role: ``"label"`` (default) or ``"mask"``; the message starts with it.
 
     Raises:
         DataError: the spatial shapes differ.
     """
-    if image.shape[1:] != label.shape[1:]:
+    if image.shape[1:] != other.shape[1:]:
         raise DataError(
-            f"label {label_name} has shape {tuple(label.shape[1:])} but image {image_name} has"
-            f" {tuple(image.shape[1:])}; resample the label to the image (nearest neighbour)"
+            f"{role} {other_name} has shape {tuple(other.shape[1:])} but image {image_name} has"
+            f" {tuple(image.shape[1:])}; resample the {role} to the image (nearest neighbour)"
         )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["DataError", "find_data_error"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["DataError", "collect_complaints", "complain", "find_data_error"]
 
 
 class DataError(ValueError):
@@ -57,3 +61,40 @@ def find_data_error(error: BaseException) -> DataError | None:
         seen.add(id(link))
         link = link.__cause__ or link.__context__
     return None
+
+
+_complaints: ContextVar[list[DataError] | None] = ContextVar("complaints", default=None)
+
+
+@contextmanager
+def collect_complaints() -> Iterator[list[DataError]]:
+    """Let the readers of a folder go on after what they :func:`complain` of, to list all faults at once.
+
+    Example:
+        >>> with collect_complaints() as complaints:
+        ...     complain(DataError("a.nii.gz does not exist"))
+        ...     complain(DataError("b.nii.gz does not exist"))
+        >>> [str(error) for error in complaints]
+        ['a.nii.gz does not exist', 'b.nii.gz does not exist']
+    """
+    found: list[DataError] = []
+    token = _complaints.set(found)
+    try:
+        yield found
+    finally:
+        _complaints.reset(token)
+
+
+def complain(error: DataError) -> None:
+    """Raise ``error``; within :func:`collect_complaints` only note it.
+
+    Args:
+        error: a fault of one file or entry, without which the rest of a list can still be read.
+
+    Raises:
+        DataError: ``error``.
+    """
+    found = _complaints.get()
+    if found is None:
+        raise error
+    found.append(error)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import DataError
+from .errors import DataError, complain
 
 __all__ = ["replacing", "require_file", "unreadable", "whole"]
 
@@ -81,7 +81,7 @@ def require_file(path: str | os.PathLike[str], role: str) -> None:
     """
     if not os.path.isfile(path):
         found = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise DataError(f"{role} {path} {found}; correct the path in the data list")
+        complain(DataError(f"{role} {path} {found}; correct the path in the data list"))
 
 
 def unreadable(path: str | os.PathLike[str]) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms.compose import Compose
+from monai.transforms.transform import Randomizable
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -34,21 +35,25 @@ class PairDataset(Dataset[dict[str, Any]]):
     ``image``                           ``(2, D, H, W)`` float32, channel 0 moving, channel 1 fixed
     ``label``                           ``(2, D, H, W)`` integer ids, same order; zeros where unknown
     ``labelled``                        bool: both label maps are there
+    ``mask``                            ``(2, D, H, W)`` uint8, same order, 1 where the image counts; only
+                                        with ``use_mask``
     ``moving_id``, ``fixed_id``         str, the subject's ``id`` or its file name without extension
     ``{moving,fixed}_{image,label}``    str, the files; ``""`` where there is none
-    ``affine``                          ``(4, 4)`` float64, voxel -> RAS mm of the fixed image as prepared;
+    ``affine``, ``moving_affine``       ``(4, 4)`` float64, voxel -> RAS mm of either image as prepared;
                                         only where the transform keeps a header (``LoadImaged`` does)
     ==================================  ==================================================================
 
     Args:
-        data: subjects ``{"image": path, "label": path}`` (``label``, ``id``, ``subject``, ``modality``
-            optional), which are paired here, or explicit pairs ``{"fixed": subject, "moving": subject}``,
-            which stay as listed. Images of one person share a ``subject``; Learn2Reg names ``TASK_XXXX_MMMM``
-            give subject and modality by themselves.
-        transform: preprocessing of one subject on the keys ``image`` and ``label``: deterministic, since each
-            subject is prepared once. Give ``allow_missing_keys`` to transforms of ``label`` where some
-            subjects have none.
-        pair_transform: applied to every item, e.g. random flips of both channels.
+        data: subjects ``{"image": path, "label": path}`` (``label``, ``mask``, ``id``, ``subject``,
+            ``modality`` optional), which are paired here, or explicit pairs ``{"fixed": subject, "moving":
+            subject}``, which stay as listed. Images of one person share a ``subject``; Learn2Reg names
+            ``TASK_XXXX_MMMM`` give subject and modality by themselves.
+        transform: preprocessing of one subject on the keys ``image``, ``label`` and, with ``use_mask``,
+            ``mask``: deterministic, since each subject is prepared once. Give ``allow_missing_keys`` to
+            transforms of ``label`` and ``mask`` where some subjects have none. ``modality`` is in the
+            dictionary too, where it is known.
+        pair_transform: applied to every item, e.g. random flips of both channels. What a MONAI transform draws
+            for item ``i`` of epoch ``e`` depends on ``(seed, e, i)`` alone, whatever process takes the item.
         mode: ``"all"`` (default) every pair in a fixed order; ``"random"`` ``length`` draws per epoch, with
             replacement. Draw ``i`` of epoch ``e`` depends on ``(seed, e, i)`` alone: see :meth:`set_epoch`.
         length: draws per epoch of mode ``"random"``; None (default) is one per image.
@@ -62,6 +67,8 @@ class PairDataset(Dataset[dict[str, Any]]):
         seed: of the draws and of the choice of labelled subjects.
         cache: keep prepared subjects in memory (default). Each worker process keeps its own: give the data
             loader ``persistent_workers`` with ``num_workers`` > 0.
+        use_mask: items carry the masks of both images; an image without a mask file counts everywhere.
+            False (default) opens no mask file.
 
     Raises:
         DataError: an empty list, an entry without image, a missing file, no possible pair; later, when an
@@ -89,6 +96,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         labelled: float | int = 1.0,
         seed: int = 0,
         cache: bool = True,
+        use_mask: bool = False,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"PairDataset() 'mode' must be one of {MODES}, got {mode!r}")
@@ -102,7 +110,9 @@ class PairDataset(Dataset[dict[str, Any]]):
             Compose(pair_transform) if isinstance(pair_transform, Sequence) else pair_transform
         )
         self.seed = seed
-        self.images, self.pairs = _index(list(data), relation, modalities)
+        self.use_mask = use_mask
+        files = ("image", "label", "mask") if use_mask else ("image", "label")
+        self.images, self.pairs = _index(list(data), relation, modalities, files)
         self.use_label = choose_labelled([subject_of(image) for image in self.images], labelled, seed)
         self.length = (length or len(self.images)) if mode == "random" else None
         self._cache: dict[int, Volume] | None = {} if cache else None
@@ -124,16 +134,23 @@ class PairDataset(Dataset[dict[str, Any]]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"PairDataset has {len(self)} items, got index {index}")
         index %= len(self)
+        epoch, pair = int(self._epoch), index
         if self.length is not None:
-            index = random_pair(len(self.pairs), self.seed, int(self._epoch), index)
-        fixed, moving = (int(i) for i in self.pairs[index])
+            pair = random_pair(len(self.pairs), self.seed, epoch, index)
+        fixed, moving = (int(i) for i in self.pairs[pair])
         item = self._stack(moving, fixed)
-        return self.pair_transform(item) if self.pair_transform is not None else item
+        if self.pair_transform is None:
+            return item
+        if isinstance(self.pair_transform, Randomizable):
+            draw = np.random.SeedSequence((self.seed, epoch, index))
+            self.pair_transform.set_random_state(seed=int(draw.generate_state(1)[0]))
+        transformed: dict[str, Any] = self.pair_transform(item)
+        return transformed
 
     def _volume(self, index: int) -> Volume:
         if self._cache is not None and index in self._cache:
             return self._cache[index]
-        volume = load_subject(self.images[index], self.transform, bool(self.use_label[index]))
+        volume = load_subject(self.images[index], self.transform, bool(self.use_label[index]), self.use_mask)
         if self._cache is not None:
             self._cache[index] = volume
         return volume
@@ -151,13 +168,15 @@ class PairDataset(Dataset[dict[str, Any]]):
             "label": _stack_labels(m.label, f.label, m.image),
             "labelled": m.label is not None and f.label is not None,
         }
+        if m.mask is not None and f.mask is not None:
+            item["mask"] = torch.cat([m.mask, f.mask])
         for role, index, volume in (("moving", moving, m), ("fixed", fixed, f)):
             subject = self.images[index]
             item[f"{role}_id"] = image_id(subject)
             item[f"{role}_image"] = file_of(subject, "image")
             item[f"{role}_label"] = file_of(subject, "label") if volume.label is not None else ""
-        if f.affine is not None:
-            item["affine"] = f.affine
+        if f.affine is not None and m.affine is not None:
+            item["affine"], item["moving_affine"] = f.affine, m.affine
         return item
 
     def _name(self, index: int) -> str:
@@ -170,7 +189,7 @@ def _stack_labels(moving: Tensor | None, fixed: Tensor | None, like: Tensor) -> 
 
 
 def _index(
-    data: list[Mapping[str, Any]], relation: str, modalities: Sequence[str] | None
+    data: list[Mapping[str, Any]], relation: str, modalities: Sequence[str] | None, files: Sequence[str]
 ) -> tuple[list[Mapping[str, Any]], NDArray[np.int64]]:
     """Collect the images of ``data`` and the pairs (fixed, moving) as indices into them."""
     if not data:
@@ -182,7 +201,7 @@ def _index(
         position: dict[str | int, int] = {}
 
         def index(subject: Mapping[str, Any]) -> int:
-            checked = _checked(subject, len(images))
+            checked = _checked(subject, len(images), files)
             # an image in several pairs is prepared once
             path = file_of(subject, "image")
             key = os.path.realpath(path) if path else id(subject["image"])
@@ -193,7 +212,7 @@ def _index(
 
         ends = [(index(entry["fixed"]), index(entry["moving"])) for entry in data]
         return images, np.array(ends, dtype=np.int64)
-    subjects = [_checked(entry, i) for i, entry in enumerate(data)]
+    subjects = [_checked(entry, i, files) for i, entry in enumerate(data)]
     if len(subjects) == 1:
         warnings.warn(f"only one subject, {image_id(subjects[0])}: it is paired with itself", stacklevel=3)
         return subjects, np.zeros((1, 2), dtype=np.int64)
@@ -201,13 +220,13 @@ def _index(
     return subjects, ordered_pairs(who, relation, modalities, [modality(entry) for entry in subjects])
 
 
-def _checked(entry: Mapping[str, Any], index: int) -> Mapping[str, Any]:
+def _checked(entry: Mapping[str, Any], index: int, files: Sequence[str]) -> Mapping[str, Any]:
     """Check that an entry's files exist; name an array, which has no file name, by its place."""
     if not isinstance(entry, Mapping) or entry.get("image") is None:
         raise DataError(
             f"an entry of the data list must be {{'image': path, 'label': path}}, got {entry!r:.200}"
         )
-    for key in ("image", "label"):
+    for key in files:
         path = file_of(entry, key)
         if path:
             require_file(path, key)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, complain
 from .naming import parse_name, stem
 
 __all__ = ["check_disjoint", "image_id", "is_pair", "modality", "subject_of"]
@@ -81,7 +81,9 @@ def check_disjoint(training: Sequence[Entry], validation: Sequence[Entry]) -> No
         image = str(entry["image"])
         other = files.get(os.path.realpath(image)) or people.get(subject_of(entry))
         if other is not None:
-            raise DataError(
-                f"subject {subject_of(entry)} is in training ({other}) and in validation ({image});"
-                " take it out of one list"
+            complain(
+                DataError(
+                    f"subject {subject_of(entry)} is in training ({other}) and in validation ({image});"
+                    " take it out of one list"
+                )
             )

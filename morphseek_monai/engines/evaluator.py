@@ -18,9 +18,9 @@ class RegistrationEvaluator(SupervisedEvaluator):
     """A :class:`monai.engines.SupervisedEvaluator` for pairs, on any device, with the time a pair takes.
 
     ``engine.state.output`` (decollated: one dictionary a pair) holds ``image`` (moving, fixed), ``label`` (both label
-    maps), ``pred`` (the displacement field) and ``seconds`` (network time per pair). The metrics of
-    :mod:`morphseek_monai.metrics` take ``from_engine(["pred", "label"])``. An unlabelled pair carries zeros as labels
-    and so counts for no label metric.
+    maps), ``mask`` (both masks, where the pairs have them), ``pred`` (the displacement field) and ``seconds`` (network
+    time per pair). The metrics of :mod:`morphseek_monai.metrics` take ``from_engine(["pred", "label"])``. An unlabelled
+    pair carries zeros as labels and so counts for no label metric.
 
     Args:
         prepare_batch: see :func:`~morphseek_monai.engines.prepare_pairs`.
@@ -31,17 +31,20 @@ class RegistrationEvaluator(SupervisedEvaluator):
         super().__init__(*args, **{"prepare_batch": prepare_batch, **kwargs})
 
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
-        image, label, _ = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
+        batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
+        image = batch.image
         start = _clock(image.device)
         with self.mode(self.network), autocast(image.device, self.amp, self.amp_kwargs):
             ddf = self.inferer(image, self.network)
         seconds = (_clock(image.device) - start) / len(image)
         engine.state.output = {
             Keys.IMAGE: image,
-            Keys.LABEL: label,
+            Keys.LABEL: batch.label,
             Keys.PRED: ddf.float(),
             "seconds": torch.full((len(image), 1), seconds),
         }
+        if batch.mask is not None:
+            engine.state.output["mask"] = batch.mask
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         output: dict[str, Any] = engine.state.output

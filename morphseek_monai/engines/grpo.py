@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from morphseek_monai.engines.trainer import RefinementTrainer, StepResult
+from morphseek_monai.engines.batch import Pair
+from morphseek_monai.engines.step import StepResult
+from morphseek_monai.engines.trainer import RefinementTrainer
 from morphseek_monai.losses import Group
 from morphseek_monai.networks import Encoding
 from morphseek_monai.rewards import Reward, RewardState
@@ -59,14 +61,17 @@ class GRPOTrainer(RefinementTrainer):
         if tau <= 0:
             raise ValueError(f"GRPOTrainer() 'tau' must be positive, got {tau}; the mean latent needs trajectories=1")
         if trajectories > 1 and self.network.head is None:
-            raise ValueError("GRPOTrainer() 'trajectories' above 1 need MorphSeekNet(policy=True); set trajectories=1")
+            raise ValueError(
+                "GRPOTrainer() 'trajectories' above 1 need MorphSeekNet(policy='gaussian'); set trajectories=1"
+            )
         self.reward = reward
         self.trajectories = trajectories
         self.tau = tau
         self.chunk = chunk
 
-    def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
+    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
+        image, label, mask = pair
         network = self.network
         with self.autocast(image):
             encoding = network.observe(image[:, :1], image[:, 1:], ddf)
@@ -87,7 +92,7 @@ class GRPOTrainer(RefinementTrainer):
             }
         with self.autocast(image):
             refined = network.act(encoding.skips, latent, ddf)
-        loss = self.loss_function(image, label, refined, policy, group)
+        loss = self.loss_function(image, label, refined, policy, group, mask)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = self.tau * policy.log_sigma.detach().exp().mean()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from morphseek_monai.engines.trainer import RefinementTrainer, StepResult
+from morphseek_monai.engines.batch import Pair
+from morphseek_monai.engines.step import StepResult
+from morphseek_monai.engines.trainer import RefinementTrainer
 
 
 class WarmupTrainer(RefinementTrainer):
@@ -16,16 +18,16 @@ class WarmupTrainer(RefinementTrainer):
     later steps are trained on what the earlier ones leave.
     """
 
-    def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
-        """One deterministic step; ``label`` and ``generator`` are not used."""
-        moving, fixed = image[:, :1], image[:, 1:]
+    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+        """One deterministic step; labels and ``generator`` are not used."""
+        moving, fixed = pair.image[:, :1], pair.image[:, 1:]
         network = self.network
-        with self.autocast(image):
+        with self.autocast(pair.image):
             encoding = network.observe(moving, fixed, ddf)
         policy = network.head(encoding.top.float()) if network.head is not None else None
-        with self.autocast(image):
+        with self.autocast(pair.image):
             ddf = network.act(encoding.skips, policy.mean if policy is not None else encoding.top, ddf)
-        loss = self.loss_function(moving, fixed, ddf, policy)
+        loss = self.loss_function(moving, fixed, ddf, policy, pair.mask)
         terms = {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = policy.log_sigma.detach().exp().mean()

@@ -1,4 +1,7 @@
-"""Checkpoints that survive a kill: written to a temporary file, then renamed; loaded with ``weights_only=True``."""
+"""Checkpoints of the best network and of the run.
+
+Of several processes, rank 0 writes and all read. What decides (best value, progress) is the same on all of them.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch import nn
 
-from morphseek_monai.data.files import whole
-
-
-def save_atomically(state: Any, path: str | os.PathLike[str]) -> None:
-    """``torch.save`` that leaves either the old file or the new one, never half a file."""
-    with whole(path) as temporary, open(temporary, "wb") as file:
-        torch.save(state, file)
-
-
-def load_weights(path: str | os.PathLike[str], network: nn.Module) -> None:
-    """Load a state dictionary (bare, or under ``"model"``) into ``network``, strictly.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-        ValueError: When the file is no checkpoint, or belongs to another architecture; the message names the first
-            differences.
-    """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"load_weights() 'path' {path} does not exist; train first, or set the weights' path")
-    state = _read(path)
-    _load_network(state.get("model", state) if isinstance(state, dict) else state, network, path)
-
-
-class StrictCheckpointLoader:
-    """Load the weights of a network when the engine starts; ``CheckpointLoader`` with errors that name the cure.
-
-    Args:
-        path: the weights, see :func:`load_weights`.
-        network: where they go.
-    """
-
-    def __init__(self, path: str, network: nn.Module) -> None:
-        self.path = path
-        self.network = network
-
-    def attach(self, engine: Engine) -> None:
-        """Register on ``STARTED``."""
-        engine.add_event_handler(Events.STARTED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Load."""
-        load_weights(self.path, self.network)
+from morphseek_monai.handlers.weights import load_state, read_tensors, save_atomically
 
 
 class BestCheckpoint:
@@ -103,7 +65,7 @@ class RunCheckpoint:
     Args:
         path: file to write.
         state: objects with ``state_dict``/``load_state_dict``, by name: network, optimizer, loss, scheduler, ...; the
-            trainer itself is added when this is attached.
+            trainer's progress is added: epoch, iteration and its ``state_dict_user_keys``.
         resume: restore from ``path`` when it exists. Otherwise the file of an earlier run is removed when this one
             starts: an interrupted run must not be resumed from another.
         interval: epochs between two checkpoints; the last epoch is always saved.
@@ -144,10 +106,13 @@ class RunCheckpoint:
         epoch, last = engine.state.epoch, engine.state.max_epochs
         if epoch % self.interval == 0 or epoch == last:
             objects = {name: item.state_dict() for name, item in self.state.items()}
-            save_atomically({**objects, "trainer": {"epoch": epoch, "iteration": engine.state.iteration}}, self.path)
+            names = ("epoch", "iteration", *engine.state_dict_user_keys)
+            save_atomically({**objects, "trainer": {name: getattr(engine.state, name) for name in names}}, self.path)
 
     def remove(self) -> None:
         """Remove the checkpoints that an earlier run left."""
+        if idist.get_rank() > 0:
+            return
         for path in (self.path, *self.followers):
             Path(path).unlink(missing_ok=True)
 
@@ -155,11 +120,17 @@ class RunCheckpoint:
         """Restore all objects and the engine's progress, if there is a checkpoint.
 
         Raises:
+            FileNotFoundError: When some processes see the checkpoint and others do not.
             ValueError: When the checkpoint belongs to another architecture or another set of objects.
         """
-        if not os.path.isfile(self.path):
+        found, processes = int(idist.all_reduce(int(os.path.isfile(self.path)))), idist.get_world_size()
+        if 0 < found < processes:
+            raise FileNotFoundError(
+                f"RunCheckpoint: {self.path} is there for {found} of {processes} processes; put it where all see it"
+            )
+        if not found:
             return
-        saved = _read(self.path)
+        saved = read_tensors(self.path)
         expected = {*self.state, "trainer"}
         if not isinstance(saved, dict) or set(saved) != expected:
             raise ValueError(
@@ -168,33 +139,8 @@ class RunCheckpoint:
             )
         for name, item in self.state.items():
             if isinstance(item, nn.Module):
-                _load_network(saved[name], item, self.path)
+                load_state(saved[name], item, self.path)
             else:
                 item.load_state_dict(saved[name])
-        engine.state.epoch = saved["trainer"]["epoch"]
-        engine.state.iteration = saved["trainer"]["iteration"]
-
-
-def _read(path: str | os.PathLike[str]) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged or untrusted file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path} is not a readable checkpoint of tensors ({reason}); write it again") from error
-
-
-def _load_network(state: Any, network: nn.Module, path: str | os.PathLike[str]) -> None:
-    if not isinstance(state, Mapping):
-        raise ValueError(
-            f"{path} must hold a state dictionary of {type(network).__name__}, it holds {type(state).__name__}; use "
-            "the file that training wrote"
-        )
-    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    other = {name: tuple(value.shape) for name, value in state.items() if isinstance(value, torch.Tensor)}
-    differences = [f"{k}: file {other.get(k)}, network {own.get(k)}" for k in own | other if own.get(k) != other.get(k)]
-    if differences:
-        raise ValueError(
-            f"{path} is a checkpoint of another architecture than {type(network).__name__}: {len(differences)} tensors "
-            f"differ, first {differences[0]}; use the 'network_def' it was trained with"
-        )
-    network.load_state_dict(state)
+        for name, value in saved["trainer"].items():
+            setattr(engine.state, name, value)

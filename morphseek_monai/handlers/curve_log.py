@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 
@@ -18,7 +19,7 @@ class CurveLog:
     """Append a row per epoch: phase, epoch, iteration, seconds, mean of each loss term, metrics of the evaluator.
 
     Attach it to the trainer after its ``ValidationHandler``. Phases share one file; a resumed or repeated phase
-    replaces its own rows from the epoch it goes on with.
+    replaces its own rows from the epoch it goes on with. Of several processes, rank 0 writes.
 
     Args:
         path: the CSV file.
@@ -47,13 +48,15 @@ class CurveLog:
 
     def _collect(self, engine: Engine) -> None:
         output: Any = engine.state.output
-        self._terms.append(output["terms"])
+        self._terms.append(output[0]["terms"])
 
     def _evaluation(self) -> None:
         self._evaluated += 1
 
     def __call__(self, engine: Engine) -> None:
         """Write the epoch's row."""
+        if idist.get_rank() > 0:
+            return
         row: dict[str, Any] = {
             "phase": self.phase,
             "epoch": engine.state.epoch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 from matplotlib.figure import Figure
@@ -67,7 +68,7 @@ def registration_figure(image: Tensor, ddf: Tensor, title: str = "") -> Figure:
 
 
 class PairFigure:
-    """Draw the last pair of each evaluation into a file and into TensorBoard.
+    """Draw the last pair of each evaluation (of rank 0) into a file and into TensorBoard.
 
     Args:
         path: picture to write, e.g. ``eval/registration.png``; None writes none.
@@ -88,7 +89,7 @@ class PairFigure:
     def __call__(self, engine: Engine) -> None:
         """Draw."""
         self._evaluations += 1
-        if (self._evaluations - 1) % self.interval:
+        if (self._evaluations - 1) % self.interval or idist.get_rank() > 0:
             return
         state: Any = engine.state
         output, batch = state.output[-1], state.batch[-1]

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from monai.bundle.config_parser import ConfigParser
@@ -22,10 +23,11 @@ PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 
 
 class Provenance:
-    """Write a JSON file beside what an engine produces, when the engine starts.
+    """Write a JSON file beside what an engine produces, when the engine starts; on rank 0.
 
-    The file holds the versions of the packages, the device's threads, the settings handed in, the command line and, for
-    a run by ``python -m monai.bundle run``, the parsed text of its config files, so that the run can be repeated.
+    The file holds the versions of the packages, the device's threads, the number of processes, the settings handed in,
+    the command line and, for a run by ``python -m monai.bundle run``, the parsed text of its config files, so that the
+    run can be repeated.
 
     Args:
         path: file to write, e.g. ``eval/provenance.json``.
@@ -42,6 +44,8 @@ class Provenance:
 
     def __call__(self, engine: Engine) -> None:
         """Write the file."""
+        if idist.get_rank() > 0:
+            return
         with whole(self.path) as temporary:
             temporary.write_text(json.dumps(provenance(self.settings), indent=2, default=str) + "\n")
 
@@ -53,6 +57,7 @@ def provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {"morphseek_monai": __version__, **{name: _version(name) for name in PACKAGES}},
         "threads": torch.get_num_threads(),
+        "processes": idist.get_world_size(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "settings": dict(settings),
         "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],

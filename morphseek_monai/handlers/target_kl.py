@@ -53,7 +53,7 @@ class TargetKL:
     def __call__(self, engine: Engine) -> None:
         """Adjust the weight after an iteration."""
         output: Any = engine.state.output
-        kl = output["terms"]["kl"]
+        kl = output[0]["terms"]["kl"]
         weight = self.loss.kl_weight
         if kl > self.target * self.tolerance:
             weight *= self.rate

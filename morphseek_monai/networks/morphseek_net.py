@@ -21,13 +21,14 @@ class MorphSeekNet(nn.Module):
     Args:
         backbone: any :class:`~morphseek_monai.networks.Backbone`.
         steps: refinement steps T. 3 as in the paper; time grows linearly, memory in training does not.
-        policy: put the Gaussian head on the top feature; ``False`` gives the plain backbone, refined (the baseline).
+        policy: ``"gaussian"`` puts the Gaussian head on the top feature; ``"none"`` leaves the plain backbone, refined
+            (the baseline).
         latent_scale: see :class:`GaussianPolicyHead`.
         log_sigma_range: see :class:`GaussianPolicyHead`.
         initial_log_sigma: see :class:`GaussianPolicyHead`.
 
     Raises:
-        ValueError: When ``steps`` is below 1.
+        ValueError: When ``steps`` is below 1 or ``policy`` is neither of the two.
 
     Example:
         >>> import torch
@@ -41,7 +42,7 @@ class MorphSeekNet(nn.Module):
         self,
         backbone: Backbone,
         steps: int = 3,
-        policy: bool = True,
+        policy: str = "gaussian",
         latent_scale: float = 10.0,
         log_sigma_range: Tuple[float, float] = (-3.0, 0.0),
         initial_log_sigma: float = -2.0,
@@ -49,12 +50,14 @@ class MorphSeekNet(nn.Module):
         super().__init__()
         if steps < 1:
             raise ValueError(f"MorphSeekNet() 'steps' must be at least 1, got {steps}")
+        if policy not in ("gaussian", "none"):
+            raise ValueError(f"MorphSeekNet() 'policy' must be 'gaussian' or 'none', got {policy!r}")
         self.backbone = backbone
         self.steps = steps
         self.stride = backbone.stride
         self.head = (
             GaussianPolicyHead(backbone.latent_channels, latent_scale, log_sigma_range, initial_log_sigma)
-            if policy
+            if policy == "gaussian"
             else None
         )
 

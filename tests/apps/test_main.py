@@ -28,7 +28,7 @@ def test_shape_of_three_sizes_and_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--kind", "leg"], "'kind' must be one of brain, torso, got 'leg'"),
+        (["--kind", "leg"], "'kind' must be one of brain, torso, liver, got 'leg'"),
         (["--subjects", "1"], "'subjects' must be"),
         (["--subjects", "many"], "--subjects and --seed must be whole numbers"),
         (["--shape", "tall"], "--shape N or X,Y,Z"),

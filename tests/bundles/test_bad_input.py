@@ -200,7 +200,7 @@ OTHER = (
     ids=["init_weights", "evaluate", "inference"],
 )
 def test_weights_of_another_network(configs: list[str], key: str, weights: Path, last_line: Callable[..., str]) -> None:
-    line = last_line(*configs, **{key: str(weights), "network_def#backbone#extras": [5]})
+    line = last_line(*configs, **{key: str(weights), "backbone#extras": [5]})
     assert re.search(rf"^ValueError: .*model.pt {OTHER}", line)
 
 

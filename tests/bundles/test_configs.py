@@ -19,6 +19,12 @@ COMMON = BUNDLES / "common"
 ReadConfig = Callable[[Path, str], dict[str, Any]]
 
 
+@pytest.fixture(scope="module", params=sorted(path.stem for path in COMMON.glob("morphseek_*.json")))
+def bundle(request: pytest.FixtureRequest) -> Path:
+    """Each bundle in turn."""
+    return BUNDLES / str(request.param)
+
+
 @pytest.fixture(scope="module")
 def build() -> ModuleType:
     """The script, as a module."""

@@ -47,7 +47,7 @@ def test_trainer_settings_that_monai_label_overrides(
     workflow = make_workflow(bundle, tmp_path, "train", dataset_dir="nowhere", **(lists | more))
     workflow.run()
     assert (workflow.trainer.state.epoch, workflow.trainer.state.iteration) == (2, 2)
-    assert len(workflow.trainer.state.output["image"]) == 2
+    assert len(workflow.trainer.state.output) == 2
 
 
 def test_one_pair_for_inference(

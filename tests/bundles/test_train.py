@@ -135,7 +135,7 @@ def test_network_grid_may_differ_from_the_images(
     grid: dict[str, Any] = {"spatial_size": [16, 24, -1]}
     workflow = make_workflow(bundle, tmp_path, "train", init_weights=str(weights), **grid)
     workflow.run()
-    assert workflow.trainer.state.output["pred"].shape == (1, 3, 16, 24, 32)
+    assert workflow.trainer.state.output[0]["pred"].shape == (3, 16, 24, 32)
     inference = make_workflow(bundle, tmp_path, "inference", **grid)
     evaluator = inference.evaluator
     inference.run()

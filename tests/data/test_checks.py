@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from morphseek_monai.data import DataError
-from morphseek_monai.data.checks import check_image, check_same_grid, integer_label
+from morphseek_monai.data.checks import binary_mask, check_image, check_same_grid, integer_label
 
 
 def test_sound_image_passes() -> None:
@@ -66,3 +66,37 @@ def test_one_hot_label_is_refused() -> None:
 def test_label_of_another_shape_is_refused() -> None:
     with pytest.raises(DataError, match=r"label s has shape \(2, 2, 3\) but image a has \(2, 2, 2\)"):
         check_same_grid(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 3), "a", "s")
+
+
+@pytest.mark.parametrize("inside", [1, 255, 0.5, True])
+def test_mask_becomes_zero_and_one(inside: float) -> None:
+    mask = torch.zeros(1, 2, 2, 2, dtype=torch.tensor(inside).dtype)
+    mask[0, 1] = inside
+    result = binary_mask(mask, "m.nii.gz")
+    assert result.dtype == torch.uint8
+    assert result.flatten().tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([0.0, 0.0], r"mask m\.nii\.gz is empty \(0 everywhere\); draw it"),
+        ([0.0, 0.5, 1.0], r"mask m\.nii\.gz must hold 0 and one positive value, got 0\.5 to 1 inside"),
+        ([1.0, 2.0], "got 1 to 2 inside; .* make one mask of a label map"),
+        ([0.0, -1.0], "got -1 to -1 inside"),
+        ([1.0, float("nan")], "got nan to nan inside"),
+    ],
+)
+def test_masks_that_are_none(values: list[float], reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        binary_mask(torch.tensor(values).view(1, 1, 1, -1), "m.nii.gz")
+
+
+def test_mask_of_several_channels() -> None:
+    with pytest.raises(DataError, match=r"mask m must be one 3-D volume .* got \(2, 3, 3, 3\)"):
+        binary_mask(torch.ones(2, 3, 3, 3), "m")
+
+
+def test_same_grid_names_the_role() -> None:
+    with pytest.raises(DataError, match=r"^mask m has shape \(2, 2, 3\) but image i .* resample the mask"):
+        check_same_grid(torch.rand(1, 2, 2, 2), torch.ones(1, 2, 2, 3), "i", "m", "mask")

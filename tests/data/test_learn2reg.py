@@ -10,6 +10,7 @@ from monai.bundle import ConfigParser
 
 from morphseek_monai.data import (
     DataError,
+    PairDataset,
     check_disjoint,
     find_dataset_json,
     label_names,
@@ -206,3 +207,108 @@ def test_real_folder() -> None:
     assert subjects and pairs and len(label_names(BRAINS)) > 1
     assert all("label" in s for s in subjects)
     assert all("label" in p[end] for p in pairs for end in ("fixed", "moving"))
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> Path:
+    """Abdomen MR<-CT as published (release 1.1): lists by modality, unpaired scans, a misspelt pair, a test set."""
+    scans = {"0": ["0001_0000", "0002_0000", "0003_0000", "1051_0000"]}
+    scans["1"] = ["0001_0001", "0002_0001", "0003_0001", "1001_0001"]
+    task = "AbdomenMRCT"
+    content = {
+        "registration_direction": {"fixed": 0, "moving": 1},
+        "numTraining": {"0": 4, "1": 4},
+        "training": {
+            number: [
+                {"image": image(task, s), **{k: image(task, s).replace("images", f"{k}s") for k in ("label", "mask")}}
+                for s in names
+            ]
+            for number, names in scans.items()
+        },
+        "training_paired_images": [
+            {"0": image(task, "0001_0000"), "1": image(task, "0001_0001")},
+            {"0": image(task, "0002_0000"), "1": image(task, "A0002_0001")},
+            {"0": image(task, "0003_0000"), "1": image(task, "A0003_0001")},
+        ],
+        "registration_val": [{"fixed": image(task, "0003_0000"), "moving": image(task, "0003_0001")}],
+        "registration_test": [
+            {"fixed": "./imagesTs/AbdomenMRCT_0009_0000.nii.gz", "moving": "./imagesTs/AbdomenMRCT_0009_0001.nii.gz"}
+        ],
+    }
+    return make(tmp_path / "official", task, scans["0"] + scans["1"], content, masks=True)
+
+
+def test_official_abdomen_json(official: Path) -> None:
+    subjects = training_subjects(official)
+    assert [s["id"][-9:] for s in subjects] == [
+        "0001_0000", "0002_0000", "1051_0000", "0001_0001", "0002_0001", "1001_0001"
+    ]  # fmt: skip
+    assert [s["modality"] for s in subjects] == ["0000"] * 3 + ["0001"] * 3
+    assert all({"label", "mask"} <= set(s) for s in subjects)
+    (pair,) = validation_pairs(official)
+    assert (pair["fixed"]["id"][-9:], pair["moving"]["id"][-9:]) == ("0003_0000", "0003_0001")
+    assert pair["fixed"]["mask"].endswith("masksTr/AbdomenMRCT_0003_0000.nii.gz")
+
+
+def test_official_abdomen_pairs_go_from_ct_to_mr(official: Path) -> None:
+    with pytest.warns(UserWarning, match="pairs .*A0002_0001.nii.gz, which does not exist; the pair is left out"):
+        (pair,) = training_pairs(official)
+    assert (pair["fixed"]["modality"], pair["moving"]["modality"]) == ("0000", "0001")
+    edit(official, registration_direction={"fixed": 1, "moving": 0})
+    with pytest.warns(UserWarning):
+        (pair,) = training_pairs(official)
+    assert (pair["fixed"]["modality"], pair["moving"]["modality"]) == ("0001", "0000")
+
+
+@pytest.mark.parametrize(
+    ("relation", "count"),
+    [("within", 2), ("both", 9), ("across", 7)],  # MR fixed of 3, CT moving of 3; two of the pairs are one person's
+)
+def test_official_abdomen_is_paired_mr_fixed(official: Path, relation: str, count: int) -> None:
+    dataset = PairDataset(training_subjects(official), relation=relation, modalities=("0000", "0001"))
+    assert len(dataset) == count
+    for fixed, moving in dataset.pairs:
+        assert (dataset.images[fixed]["modality"], dataset.images[moving]["modality"]) == ("0000", "0001")
+
+
+def test_images_that_only_the_pairs_name_are_trained_on(mrct: Path) -> None:
+    edit(mrct, training={"0": [image("AbdomenMRCT", "0020_0000")]})
+    assert [s["id"][-9:] for s in training_subjects(mrct)] == [
+        "0020_0000", *(f"000{i}_000{m}" for i in (1, 2, 3) for m in (0, 1))
+    ]  # fmt: skip
+    edit(mrct, training=[{"image": "imagesTr/AbdomenMRCT_0001_0000.nii.gz"}])  # same file, written otherwise
+    assert [s["id"][-9:] for s in training_subjects(mrct)].count("0001_0000") == 1
+    edit(mrct, training=[], training_paired_images=[{"fixed": "imagesTr/no.nii.gz", "moving": "imagesTr/no.nii.gz"}])
+    with pytest.raises(DataError, match=r"image \S*no\.nii\.gz does not exist"):
+        training_subjects(mrct)
+
+
+def test_test_subjects_are_never_trained_on(oasis: Path) -> None:
+    missing = "./imagesTs/OASIS_0009_0000.nii.gz"
+    edit(oasis, registration_test=[{"fixed": image("OASIS", "0002_0000"), "moving": missing}])
+    assert [s["subject"] for s in training_subjects(oasis)] == ["OASIS_0001", "OASIS_0003"]
+
+
+def test_modality_of_foreign_names_comes_from_the_list(tmp_path: Path) -> None:
+    folder = tmp_path / "F"
+    (folder / "imagesTr").mkdir(parents=True)
+    for name in ("jane_mr", "jane_ct"):
+        (folder / "imagesTr" / f"{name}.nii.gz").touch()
+    training = {"0": ["imagesTr/jane_mr.nii.gz"], "1": [{"image": "imagesTr/jane_ct.nii.gz"}]}
+    (folder / "F_dataset.json").write_text(json.dumps({"training": training}))
+    assert [s["modality"] for s in training_subjects(folder)] == ["0000", "0001"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"training": [{"label": "x"}]}, r"must list paths or \{'image': path\} in 'training', got \{'label'"),
+        ({"training": {"0": [3]}}, "in 'training', got 3; correct it"),
+        ({"registration_val": [{"fixed": "x"}]}, r"must list \{'fixed': image, .* 'registration_val', got \{'fixed'"),
+        ({"registration_val": ["x"]}, "in 'registration_val', got 'x'"),
+    ],
+)
+def test_malformed_lists_are_named(oasis: Path, changes: dict[str, Any], reason: str) -> None:
+    edit(oasis, **changes)
+    with pytest.raises(DataError, match=reason):
+        training_subjects(oasis)

@@ -149,3 +149,72 @@ def test_subject_comes_out_as_plain_tensors(write_subject: Any) -> None:
     assert type(volume.image) is torch.Tensor and type(volume.label) is torch.Tensor
     assert float(volume.image.min()) == 0 and float(volume.image.max()) == 1
     assert load_subject(write_subject("x"), pipeline(), with_label=False).label is None
+
+
+def half() -> np.ndarray:
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[:3] = 1
+    return mask
+
+
+def masks() -> Compose:
+    return Compose([LoadImaged(["image", "mask"], ensure_channel_first=True, allow_missing_keys=True)])
+
+
+def test_mask_is_read_only_on_request(write_subject: Any) -> None:
+    subject = write_subject("x", mask=255 * half())
+    volume = load_subject(subject, masks(), with_label=False, with_mask=True)
+    assert volume.mask is not None and type(volume.mask) is torch.Tensor
+    assert np.array_equal(volume.mask[0].numpy(), half()) and volume.mask.dtype == torch.uint8
+    Path(subject["mask"]).write_bytes(b"no image")
+    assert load_subject(subject, masks(), with_label=False).mask is None
+
+
+def test_no_mask_means_everywhere(write_subject: Any) -> None:
+    subject = write_subject("x")
+    del subject["label"]
+    volume = load_subject(subject, masks(), with_mask=True)
+    assert volume.mask is not None
+    assert torch.equal(volume.mask, torch.ones(1, *SHAPE, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (np.zeros(SHAPE, np.uint8), r"mask \S*x_mask\.nii\.gz is empty"),
+        (np.ones((6, 5, 5), np.uint8), r"mask \S*x_mask\.nii\.gz has shape \(6, 5, 5\) but image \S*x_image"),
+        (with_voxel(0.5), r"mask \S*x_mask\.nii\.gz must hold 0 and one positive value"),
+    ],
+)
+def test_bad_mask_is_one_line_with_the_file(mask: np.ndarray, reason: str, write_subject: Any) -> None:
+    subject = write_subject("x", mask=mask)
+    check = Compose([masks(), CheckSubjectd()])
+    for transform in (masks(), check):  # before a Resized would hide another shape, and at the end
+        with pytest.raises(DataError, match=f"^{reason}"):
+            load_subject(subject, transform, with_label=False, with_mask=True)
+
+
+@pytest.mark.parametrize("key", ["label", "mask"])
+def test_file_that_nobody_read_is_named(key: str, write_subject: Any) -> None:
+    subject = write_subject("x", mask=half())
+    with pytest.raises(DataError, match=rf"^{key} \S*x_{key}\.nii\.gz was not read; .* LoadImaged on its key"):
+        keys = [k for k in ("image", "label", "mask") if k != key]
+        load_subject(subject, Compose([LoadImaged(keys, ensure_channel_first=True)]), with_mask=True)
+
+
+def test_transform_that_insists_on_a_mask(write_subject: Any) -> None:
+    with pytest.raises(DataError, match="set allow_missing_keys=True on the transforms with key 'mask'"):
+        load_subject(write_subject("x"), Compose([LoadImaged(["image", "label", "mask"])]), with_mask=True)
+
+
+def test_modality_reaches_the_transform_where_it_is_known(write_subject: Any) -> None:
+    seen: list[Any] = []
+
+    def look(item: dict[str, Any]) -> dict[str, Any]:
+        seen.append(item.get("modality"))
+        return item
+
+    subject = write_subject("x")
+    for extra in ({}, {"modality": ""}, {"id": "T_0001_0001"}, {"id": "T_0001_0001", "modality": "0000"}):
+        load_subject({**subject, **extra}, Compose([look, *pipeline().transforms]))
+    assert seen == [None, None, "0001", "0000"]

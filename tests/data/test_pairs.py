@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import DataLoader, decollate_batch
-from monai.transforms import Compose, LoadImaged, RandFlipd, Resized
+from monai.transforms import Compose, LoadImaged, RandFlipd, RandGaussianNoised, Resized
 
 from morphseek_monai.data import DataError, PairDataset
 
@@ -159,6 +159,33 @@ def test_pair_transform_sees_both_channels(write_subject: Any, load: Compose) ->
     assert torch.equal(torch.as_tensor(flipped["label"]), plain["label"].flip(1))
 
 
+@pytest.mark.parametrize("several", [True, False], ids=["list", "one"])
+def test_pair_transform_draws_by_seed_epoch_and_index_alone(several: bool) -> None:
+    """Whoever takes the items in whatever order: workers, ranks, a resumed run."""
+    subjects = [{"image": torch.rand(1, 4, 4, 4), "id": name} for name in "abc"]
+    noise = RandGaussianNoised("image", prob=0.5, std=1.0)
+
+    def dataset(seed: int = 0, epoch: int = 1) -> PairDataset:
+        transforms = [noise, RandFlipd(["image", "label"], prob=0.5)] if several else noise
+        pairs = PairDataset(subjects, pair_transform=transforms, seed=seed)
+        pairs.set_epoch(epoch)
+        return pairs
+
+    def draw(pairs: PairDataset, *order: int) -> dict[int, Any]:
+        return {i: torch.as_tensor(pairs[i]["image"]).numpy().tobytes() for i in order}
+
+    first = draw(dataset(), *range(6))
+    pairs = dataset()
+    assert draw(pairs, 5, 2, 0) | draw(pairs, 4, 3, 1) == first
+    pairs.set_epoch(2)
+    others = [draw(pairs, *range(6)), draw(dataset(seed=1), *range(6))]
+    pairs.set_epoch(1)
+    assert draw(pairs, *range(6)) == first
+    assert all(other != first for other in others)
+    plain = draw(PairDataset(subjects), *range(6))
+    assert len({first[i] == plain[i] for i in range(6)}) == 2  # some are changed, some are not
+
+
 def test_one_subject_is_paired_with_itself(write_subject: Any, load: Compose) -> None:
     with pytest.warns(UserWarning, match="only one subject, a_image: it is paired with itself"):
         dataset = PairDataset([write_subject("a")], load, relation="within")
@@ -237,3 +264,37 @@ def test_missing_label_file_is_refused_at_once(write_subject: Any) -> None:
 def test_bad_options(options: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         PairDataset([{"image": torch.rand(1, 2, 2, 2)} for _ in range(2)], **options)
+
+
+def test_masks_are_moving_then_fixed_and_ones_where_unknown(write_subject: Any, load: Compose) -> None:
+    drawn = np.zeros((6, 5, 4), np.uint8)
+    drawn[2:] = 1
+    subjects = [write_subject("a", mask=drawn), write_subject("b")]
+    expected = {"a_image": torch.from_numpy(drawn), "b_image": torch.ones(6, 5, 4, dtype=torch.uint8)}
+    dataset = PairDataset(subjects, load, use_mask=True)
+    for item in dataset:
+        assert item["mask"].dtype == torch.uint8
+        for channel, role in enumerate(("moving", "fixed")):
+            assert torch.equal(item["mask"][channel], expected[item[f"{role}_id"]])
+    batch = next(iter(DataLoader(dataset, batch_size=2)))
+    assert batch["mask"].shape == (2, 2, 6, 5, 4)
+    assert torch.equal(decollate_batch(batch)[1]["mask"], dataset[1]["mask"])
+
+
+def test_mask_files_are_never_opened_by_default(write_subject: Any, load: Compose) -> None:
+    subjects = [write_subject(name, mask=np.ones((6, 5, 4))) for name in "ab"]
+    Path(subjects[0]["mask"]).write_bytes(b"not an image")
+    Path(subjects[1]["mask"]).unlink()
+    assert "mask" not in PairDataset(subjects, load)[0]
+    with pytest.raises(DataError, match=r"mask \S*b_mask\.nii\.gz does not exist"):
+        PairDataset(subjects, load, use_mask=True)
+
+
+def test_pair_transform_sees_the_masks(write_subject: Any, load: Compose) -> None:
+    subjects = [write_subject(name, mask=np.uint8(np.indices((6, 5, 4))[0] > 1)) for name in "ab"]
+    flip = [RandFlipd(["image", "label", "mask"], prob=1.0, spatial_axis=0)]
+    plain, flipped = (
+        PairDataset(subjects, load, pair_transform=t, use_mask=True)[0]["mask"] for t in (None, flip)
+    )
+    assert not torch.equal(plain, plain.flip(1))
+    assert torch.equal(torch.as_tensor(flipped), plain.flip(1))

@@ -197,7 +197,7 @@ def test_foreign_files_are_not_mixed_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"kind": "leg"}, "'kind' must be one of brain, torso, got 'leg'"),
+        ({"kind": "leg"}, "'kind' must be one of brain, torso, liver, got 'leg'"),
         ({"shape": (24, 24)}, "'shape' must be three sizes of at least 16"),
         ({"shape": (24, 24, 8)}, "'shape' must be three sizes of at least 16"),
         ({"subjects": 3}, r"'subjects' must be 4\.\.9999 with 2 for validation \(at least 2\), got 3"),

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "morphseek_monai"
-BUNDLES = ("morphseek_phantom", "morphseek_brain_mri_oasis")
+COMMON = ROOT / "bundles" / "common"
 CONFIGS = ("train", "evaluate", "inference")
 
 
@@ -47,29 +47,27 @@ def test_api_lists_the_programs() -> None:
     assert listed == sorted(COMMANDS)
 
 
-def config(bundle: str, name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((ROOT / "bundles" / bundle / "configs" / f"{name}.json").read_text())
+def config(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((COMMON / f"{name}.json").read_text())
     return content
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_configuration_lists_every_id(name: str) -> None:
     listed = [row[0].strip("`") for row in rows(sections("configuration.md")[f"{name}.json"])]
-    ids = {key for bundle in BUNDLES for key in config(bundle, name)}
     assert len(listed) == len(set(listed))
-    assert set(listed) == ids
+    assert set(listed) == set(config(name))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-@pytest.mark.parametrize("bundle", BUNDLES)
-def test_configuration_states_the_defaults(bundle: str, name: str) -> None:
-    """Tables of settings have four columns: id, default of either bundle, meaning."""
-    content = config(bundle, name)
+def test_configuration_states_the_defaults(name: str) -> None:
+    """Tables of settings have three columns: id, default, meaning."""
+    content = config(name)
     wrong = {}
     for cells in rows(sections("configuration.md")[f"{name}.json"]):
-        if len(cells) == 4:
-            key, listed = cells[0].strip("`"), cells[1 + BUNDLES.index(bundle)].strip("`")
-            value = content.get(key, "-")
+        if len(cells) == 3:
+            key, listed = cells[0].strip("`"), cells[1].strip("`")
+            value = content[key]
             default = value if isinstance(value, str) else json.dumps(value)
             if listed != default:
                 wrong[key] = f"listed as {listed}, is {default}"

@@ -103,7 +103,7 @@ def test_gradient_is_near_that_of_float32(make_net: MakeNet, make_trainer: MakeT
         before = nn.utils.parameters_to_vector(net.parameters()).detach().clone()
         trainer = make_trainer(WarmupTrainer, [make_batch()], net, amp=amp, lr=1.0, max_grad_norm=1e9)
         trainer.run()
-        return nn.utils.parameters_to_vector(net.parameters()).detach() - before, trainer.state.output["pred"]
+        return nn.utils.parameters_to_vector(net.parameters()).detach() - before, trainer.state.output[0]["pred"]
 
     (low, low_ddf), (full, ddf) = train(True), train(False)
     assert 0 < (low_ddf - ddf).abs().max() < 0.02 * ddf.abs().max()

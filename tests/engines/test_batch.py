@@ -17,24 +17,23 @@ MakeBatch = Callable[..., dict[str, Any]]
 
 def test_values_arrive_as_they_are(make_batch: MakeBatch) -> None:
     batch = make_batch(3, size=8, labelled=[True, False, True])
-    image, label, labelled = prepare_pairs(batch, torch.device("cpu"))
+    image, label, labelled, mask = prepare_pairs(batch, torch.device("cpu"))
     assert torch.equal(image, batch["image"])
     assert torch.equal(label, batch["label"])
-    assert (label.dtype, labelled.tolist()) == (torch.uint8, [True, False, True])
+    assert (label.dtype, labelled.tolist(), mask) == (torch.uint8, [True, False, True], None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint8])
 def test_image_becomes_float32(make_batch: MakeBatch, dtype: torch.dtype) -> None:
     batch = make_batch(size=8)
-    image, _, _ = prepare_pairs(batch | {"image": batch["image"].to(dtype)})
-    assert image.dtype == torch.float32
+    assert prepare_pairs(batch | {"image": batch["image"].to(dtype)}).image.dtype == torch.float32
 
 
 def test_metadata_is_left_behind(make_batch: MakeBatch) -> None:
     batch = make_batch(size=8)
-    wrapped = batch | {name: MetaTensor(batch[name]) for name in ("image", "label")}
-    image, label, _ = prepare_pairs(wrapped)
-    assert type(image) is type(label) is Tensor
+    wrapped = batch | {name: MetaTensor(batch[name.replace("mask", "label")]) for name in ("image", "label", "mask")}
+    image, label, _, mask = prepare_pairs(wrapped)
+    assert type(image) is type(label) is type(mask) is Tensor
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_labelled_defaults_to_whether_there_is_a_label(
     make_batch: MakeBatch, change: dict[str, Any], expected: list[bool]
 ) -> None:
     batch = {name: value for name, value in make_batch(2, size=8).items() if name not in change}
-    _, label, labelled = prepare_pairs(batch)
+    _, label, labelled, _ = prepare_pairs(batch)
     assert labelled.dtype == torch.bool
     assert labelled.tolist() == expected
     assert label.any() == expected[0]
@@ -53,7 +52,7 @@ def test_labelled_defaults_to_whether_there_is_a_label(
 
 @pytest.mark.parametrize("labelled", [[True, False], torch.tensor([1, 0]), torch.tensor([[True], [False]]).squeeze(1)])
 def test_labelled_may_be_a_list_or_numbers(make_batch: MakeBatch, labelled: Any) -> None:
-    assert prepare_pairs(make_batch(2, size=8) | {"labelled": labelled})[2].tolist() == [True, False]
+    assert prepare_pairs(make_batch(2, size=8) | {"labelled": labelled}).labelled.tolist() == [True, False]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 8, 8, 8), (2, 8, 8, 8), (1, 2, 8, 8), (1, 3, 8, 8, 8)])
@@ -69,7 +68,20 @@ def test_refuses_what_is_no_pair(shape: tuple[int, ...]) -> None:
      (torch.zeros(1, 1, 8, 8, 8).byte(), r"torch.uint8 \(1, 1, 8, 8, 8\)"),
      (torch.zeros(1, 2, 8, 8, 9).byte(), r"torch.uint8 \(1, 2, 8, 8, 9\)")],
 )  # fmt: skip
-def test_refuses_labels_that_do_not_fit(label: Tensor, got: str) -> None:
-    message = rf"'label' must be integer of the image's shape \(1, 2, 8, 8, 8\), got {got}"
+@pytest.mark.parametrize("key", ["label", "mask"])
+def test_refuses_labels_and_masks_that_do_not_fit(label: Tensor, got: str, key: str) -> None:
+    message = rf"'{key}' must be integer of the image's shape \(1, 2, 8, 8, 8\), got {got}"
     with pytest.raises(ValueError, match=message):
-        prepare_pairs({"image": torch.zeros(1, 2, 8, 8, 8), "label": label})
+        prepare_pairs({"image": torch.zeros(1, 2, 8, 8, 8), key: label})
+
+
+def test_pair_is_a_batch_of_one(make_batch: MakeBatch) -> None:
+    batch = make_batch(3, size=8, labelled=[True, False, True])
+    batch["mask"] = (batch["image"] > 0.1).byte()
+    pairs = prepare_pairs(batch)
+    for i in range(3):
+        image, label, mask = pairs.pair(i)
+        assert torch.equal(image, batch["image"][i : i + 1])
+        assert mask is not None and torch.equal(mask, batch["mask"][i : i + 1])
+        assert torch.equal(label, batch["label"][i : i + 1]) if label is not None else i == 1
+    assert pairs._replace(mask=None).pair(0).mask is None

@@ -87,6 +87,14 @@ def test_output_of_a_pair(make_net: MakeNet, make_batch: MakeBatch) -> None:
         assert not pair["pred"].requires_grad
 
 
+def test_masks_go_with_the_field(make_net: MakeNet, make_batch: MakeBatch) -> None:
+    batch = make_batch(2)
+    batch["mask"] = (batch["image"] > 0.1).byte()
+    pairs = evaluate(make_net(), [batch]).state.output
+    assert all(torch.equal(pair["mask"].as_subclass(torch.Tensor), batch["mask"][i]) for i, pair in enumerate(pairs))
+    assert "mask" not in evaluate(make_net(), [make_batch()]).state.output[0]
+
+
 def test_seconds_are_those_of_one_pair(make_net: MakeNet, make_batch: MakeBatch, monkeypatch: Any) -> None:
     ticks = iter([10.0, 16.0])
     monkeypatch.setattr("morphseek_monai.engines.evaluator.time.perf_counter", lambda: next(ticks, 0.0))

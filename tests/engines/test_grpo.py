@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from morphseek_monai.engines import GRPOTrainer
+from morphseek_monai.engines import GRPOTrainer, prepare_pairs
 from morphseek_monai.losses import DiffusionLoss, MorphSeekLoss, WarmupLoss
 from morphseek_monai.metrics import RegistrationDice
 from morphseek_monai.networks import MorphSeekNet
@@ -88,7 +88,7 @@ def test_chunks_change_nothing(
     def run(chunk: int) -> tuple[dict[str, float], Tensor]:
         trainer = make_trainer(GRPOTrainer, [make_batch(2)], make_net(steps=2, flow_std=1.0), chunk=chunk, lr=1.0)
         trainer.run()
-        return trainer.state.output["terms"], flat(trainer.network)
+        return trainer.state.output[0]["terms"], flat(trainer.network)
 
     terms, weights = run(1)
     chunked, chunked_weights = run(chunk)
@@ -106,7 +106,7 @@ def test_best_trajectory_goes_on_and_is_logged(
     rewards[best] = 0.9
     trainer = make_trainer(GRPOTrainer, [batch], reward=Given(*rewards), tau=tau, chunk=3)
     net, ddf = trainer.network, start(batch)
-    result = trainer.refine(batch["image"], batch["label"], ddf, generator())
+    result = trainer.refine(prepare_pairs(batch).pair(0), ddf, generator())
     encoding = net.observe(batch["image"][:, :1], batch["image"][:, 1:], ddf)
     policy = net.head(encoding.top)  # type: ignore[misc]
     latents = policy.latent(policy.noise(4, generator()), tau)
@@ -131,8 +131,8 @@ def test_mean_latent_where_nothing_is_drawn(
     batch = make_batch()
     net = make_net(policy=case != "no policy")
     trainer = make_trainer(GRPOTrainer, [batch], net, trajectories=4 if case == "unlabelled" else 1)
-    label = None if case == "unlabelled" else batch["label"]
-    result = trainer.refine(batch["image"], label, start(batch), generator())
+    pair = prepare_pairs(batch | {"labelled": [case != "unlabelled"]}).pair(0)
+    result = trainer.refine(pair, start(batch), generator())
     expected = net.step(batch["image"][:, :1], batch["image"][:, 1:], start(batch))
     torch.testing.assert_close(result.ddf, expected)
     assert not {"reward", "reward_best", "reward_spread"} & result.terms.keys()
@@ -148,7 +148,7 @@ def test_unlabelled_pairs_do_not_dilute_the_logged_reward(
         reward = Given(*range(4), *range(10, 14))
         trainer = make_trainer(GRPOTrainer, [make_batch(2, labelled=labelled)], reward=reward)
         trainer.run()
-        terms.append(trainer.state.output["terms"])
+        terms.append(trainer.state.output[0]["terms"])
     assert (terms[0]["reward"], terms[1]["reward"]) == (6.5, 1.5)
 
 
@@ -197,5 +197,5 @@ def test_refuses(
 def test_refuses_to_draw_without_a_policy(
     make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
-    with pytest.raises(ValueError, match=r"'trajectories' above 1 need MorphSeekNet\(policy=True\)"):
-        make_trainer(GRPOTrainer, [make_batch()], make_net(policy=False))
+    with pytest.raises(ValueError, match=r"'trajectories' above 1 need MorphSeekNet\(policy='gaussian'\)"):
+        make_trainer(GRPOTrainer, [make_batch()], make_net(policy="none"))

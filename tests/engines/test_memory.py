@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from morphseek_monai.engines import GRPOTrainer, RefinementTrainer, WarmupTrainer
+from morphseek_monai.engines import GRPOTrainer, Pair, RefinementTrainer, WarmupTrainer
 from morphseek_monai.networks import MorphSeekNet
 
 MakeNet = Callable[..., MorphSeekNet]
@@ -49,9 +49,9 @@ def saved(trainer: RefinementTrainer) -> SavedTensors:
     return counter
 
 
-@pytest.mark.parametrize("policy", [True, False])
+@pytest.mark.parametrize("policy", ["gaussian", "none"])
 def test_warmup_keeps_one_step_of_one_pair(
-    policy: bool, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+    policy: str, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
     def run(pairs: int, steps: int) -> SavedTensors:
         return saved(make_trainer(WarmupTrainer, [make_batch(pairs)], make_net(policy=policy), steps=steps))
@@ -106,12 +106,13 @@ def test_each_step_starts_without_history(
     trainer = make_trainer(kind, [make_batch(2)], steps=3)
     refine, histories = trainer.refine, []
 
-    def spy(image: Tensor, label: Tensor, ddf: Tensor, generator: torch.Generator) -> Any:
+    def spy(pair: Pair, ddf: Tensor, generator: torch.Generator) -> Any:
         histories.append(ddf.requires_grad)
-        return refine(image, label, ddf, generator)
+        return refine(pair, ddf, generator)
 
     trainer.refine = spy  # type: ignore[method-assign]
     trainer.run()
     assert histories == [False] * 6
-    output = trainer.state.output
-    assert not any(value.requires_grad for value in output.values() if isinstance(value, Tensor))
+    values = [value for pair in trainer.state.output for value in pair.values() if isinstance(value, Tensor)]
+    assert len(values) == 6
+    assert not any(value.requires_grad for value in values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,10 +11,11 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
-from monai.handlers import TensorBoardStatsHandler
+from monai.handlers import TensorBoardStatsHandler, from_engine
 from torch import Tensor
 
-from morphseek_monai.engines import RefinementTrainer, StepResult, WarmupTrainer
+from morphseek_monai.engines import GRPOTrainer, Pair, RefinementTrainer, StepResult, WarmupTrainer, prepare_pairs
+from morphseek_monai.losses import DiffusionLoss, LNCCLoss, MorphSeekLoss, WarmupLoss
 from morphseek_monai.networks import MorphSeekNet
 
 MakeNet = Callable[..., MorphSeekNet]
@@ -30,7 +30,7 @@ def flat(net: torch.nn.Module) -> Tensor:
 
 def test_is_a_monai_trainer_with_scalar_terms(kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
     writer = Mock()
-    board = TensorBoardStatsHandler(writer, output_transform=itemgetter("terms"), epoch_log=False)
+    board = TensorBoardStatsHandler(writer, output_transform=from_engine("terms", first=True), epoch_log=False)
     logged: list[dict[str, float]] = []
     trainer = make_trainer(
         kind,
@@ -39,16 +39,18 @@ def test_is_a_monai_trainer_with_scalar_terms(kind: Kind, make_trainer: MakeTrai
         steps=2,
         train_handlers=[board],
     )
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: logged.append(e.state.output["terms"]))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda e: logged.append(e.state.output[0]["terms"]))
     trainer.run()
     assert isinstance(trainer, SupervisedTrainer)
     assert (trainer.state.epoch, trainer.state.iteration, len(logged)) == (2, 4, 4)
     assert {"loss", "similarity", "regularisation", "kl", "sigma", "grad_norm", "skipped"} <= logged[0].keys()
     assert all(type(value) is float for terms in logged for value in terms.values())
-    output = trainer.state.output
-    assert (output["pred"].shape, output["pred"].dtype) == ((2, 3, 16, 16, 16), torch.float32)
-    assert output["loss"] == logged[-1]["loss"]
-    assert not output["pred"].requires_grad
+    assert len(trainer.state.output) == 2
+    for pair, image, label in zip(trainer.state.output, make_batch(2)["image"], make_batch(2)["label"]):
+        assert (pair["pred"].shape, pair["pred"].dtype) == ((3, 16, 16, 16), torch.float32)
+        assert torch.equal(pair["image"], image) and torch.equal(pair["label"], label)
+        assert pair["loss"] == logged[-1]["loss"]
+        assert not pair["pred"].requires_grad
     assert {call.args[0] for call in writer.add_scalar.call_args_list} == logged[0].keys()
 
 
@@ -75,7 +77,7 @@ def test_objective_is_the_mean_over_pairs_and_steps(
     pairs: int, steps: int, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
     class Slope(RefinementTrainer):
-        def refine(self, image: Tensor, label: Tensor | None, ddf: Tensor, generator: torch.Generator) -> StepResult:
+        def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
             assert self.network.training
             return StepResult(sum(p.sum() for p in self.network.parameters()), ddf, {})
 
@@ -93,7 +95,7 @@ def test_gradient_is_clipped_and_logged_before_clipping(
     trainer = make_trainer(kind, [make_batch()], net, lr=1.0, max_grad_norm=1e-3)
     trainer.run()
     assert (flat(net) - before).norm().item() == pytest.approx(1e-3, rel=1e-2)
-    assert trainer.state.output["terms"]["grad_norm"] > 2e-3
+    assert trainer.state.output[0]["terms"]["grad_norm"] > 2e-3
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(None, 3), (1, 1), (4, 4)])
@@ -109,7 +111,7 @@ def test_steps_default_to_those_of_the_network(
     trainer = make_trainer(kind, [make_batch(2)], make_net(steps=3), steps=steps)
     seen: list[Tensor] = []
     refine = trainer.refine
-    monkeypatch.setattr(trainer, "refine", lambda *args: (seen.append(args[2]), refine(*args))[1])
+    monkeypatch.setattr(trainer, "refine", lambda *args: (seen.append(args[1]), refine(*args))[1])
     trainer.run()
     assert len(seen) == 2 * expected
     for i in range(2):
@@ -122,17 +124,44 @@ def test_refuses_no_steps(kind: Kind, make_trainer: MakeTrainer, make_batch: Mak
         make_trainer(kind, [make_batch()], steps=0)
 
 
-def test_random_sources_differ_by_seed_rank_iteration_and_pair(
-    kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch
+def test_noise_depends_on_seed_iteration_and_place_in_the_batch_of_all_processes(
+    kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def draw(seed: int = 0, rank: int = 0, iteration: int = 1, pair: int = 0) -> float:
+    def draw(seed: int = 0, iteration: int = 1, pair: int = 0, rank: int = 0, processes: int = 1) -> float:
+        monkeypatch.setattr("ignite.distributed.get_world_size", lambda: processes)
         trainer = make_trainer(kind, [make_batch()], seed=seed)
         trainer.state.rank, trainer.state.iteration = rank, iteration
         return torch.rand(1, generator=trainer.generator(pair)).item()
 
     assert draw() == draw()
-    others = [draw(seed=1), draw(rank=1), draw(iteration=2), draw(iteration=0), draw(pair=1), draw(seed=1, pair=1)]
+    others = [draw(seed=1), draw(iteration=2), draw(iteration=0), draw(pair=1), draw(pair=2), draw(seed=1, pair=1)]
     assert len({draw(), *others}) == 1 + len(others)
+    dealt = [draw(pair=pair, rank=rank, processes=3) for pair in range(2) for rank in range(3)]
+    assert dealt == [draw(pair=place) for place in range(6)]
+
+
+def test_global_generator_is_seeded_by_seed_iteration_and_rank(
+    kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    """Dropout and stochastic depth: nothing that came before matters, and ranks differ."""
+
+    class Draw(RefinementTrainer):
+        def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+            drawn.append(torch.rand(()).item())
+            return StepResult(sum(p.sum() for p in self.network.parameters()), ddf, {})
+
+    def draw(rank: int = 0, **kwargs: int) -> list[float]:
+        drawn.clear()
+        trainer = make_trainer(Draw, [make_batch()] * 2, steps=2, **kwargs)
+        trainer.state.rank = rank
+        trainer.run()
+        return list(drawn)
+
+    drawn: list[float] = []
+    first = draw()
+    torch.manual_seed(99)
+    assert draw() == first
+    assert len({*first, *draw(rank=1), *draw(seed=1)}) == 12
 
 
 def test_run_repeats_bit_for_bit_whatever_the_global_seed(
@@ -146,3 +175,18 @@ def test_run_repeats_bit_for_bit_whatever_the_global_seed(
 
     assert torch.equal(run(1), run(2))
     assert torch.equal(run(1), run(1, seed=5)) == (kind is WarmupTrainer)  # which draws nothing
+
+
+def test_mask_reaches_the_similarity(kind: Kind, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    batch = make_batch()
+    mask = torch.zeros_like(batch["image"], dtype=torch.uint8)
+    mask[:, 0, :9], mask[:, 1, 6:] = 1, 1
+    warmup = WarmupLoss(LNCCLoss(3), DiffusionLoss())
+    trainer = make_trainer(kind, [batch], loss_function=MorphSeekLoss(warmup, 3) if kind is GRPOTrainer else warmup)
+    moving, fixed, ddf = batch["image"][:, :1], batch["image"][:, 1:], torch.zeros(1, 3, 16, 16, 16)
+    refined = trainer.network.step(moving, fixed, ddf)
+    expected = [warmup(moving, fixed, refined, None, m).similarity.item() for m in (mask, None)]
+    assert abs(expected[0] - expected[1]) > 0.05
+    for given, value in zip((batch | {"mask": mask}, batch), expected):
+        result = trainer.refine(prepare_pairs(given).pair(0), ddf, torch.Generator().manual_seed(0))
+        assert float(result.terms["similarity"]) == pytest.approx(value, abs=1e-5)

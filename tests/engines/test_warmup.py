@@ -9,7 +9,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from morphseek_monai.engines import RefinementTrainer, WarmupTrainer
+from morphseek_monai.engines import RefinementTrainer, WarmupTrainer, prepare_pairs
 from morphseek_monai.networks import MorphSeekNet
 
 MakeNet = Callable[..., MorphSeekNet]
@@ -17,16 +17,16 @@ MakeBatch = Callable[..., dict[str, Any]]
 MakeTrainer = Callable[..., RefinementTrainer]
 
 
-@pytest.mark.parametrize("policy", [True, False])
+@pytest.mark.parametrize("policy", ["gaussian", "none"])
 def test_warmup_overfits_a_pair(
-    policy: bool, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+    policy: str, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
     """The blob moved by 2 voxels along each axis must come back: most of the squared difference goes."""
     net = make_net(steps=2, policy=policy, flow_std=1e-5)
     similarity: list[float] = []
     trainer = make_trainer(WarmupTrainer, [make_batch()] * 60, net, optimizer=torch.optim.Adam, lr=0.01)
     trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda e: similarity.append(e.state.output["terms"]["similarity"])
+        Events.ITERATION_COMPLETED, lambda e: similarity.append(e.state.output[0]["terms"]["similarity"])
     )
     trainer.run()
     assert similarity[-1] < 0.3 * similarity[0]
@@ -34,17 +34,17 @@ def test_warmup_overfits_a_pair(
     assert (middle.mean((1, 2, 3)) > 0.8).all()  # towards +shift on every axis
 
 
-@pytest.mark.parametrize("policy", [True, False])
+@pytest.mark.parametrize("policy", ["gaussian", "none"])
 def test_step_is_the_deterministic_step(
-    policy: bool, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+    policy: str, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
     net, batch = make_net(policy=policy), make_batch()
     trainer = make_trainer(WarmupTrainer, [batch], net)
     ddf = torch.rand(1, 3, 16, 16, 16, generator=torch.Generator().manual_seed(1))
-    result = trainer.refine(batch["image"], batch["label"], ddf, torch.Generator().manual_seed(0))
+    result = trainer.refine(prepare_pairs(batch).pair(0), ddf, torch.Generator().manual_seed(0))
     torch.testing.assert_close(result.ddf, net.step(batch["image"][:, :1], batch["image"][:, 1:], ddf))
     assert result.objective.requires_grad
-    assert ("sigma" in result.terms) == policy
+    assert ("sigma" in result.terms) == (policy == "gaussian")
 
 
 def test_labels_play_no_part(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
@@ -58,7 +58,7 @@ def test_labels_play_no_part(make_net: MakeNet, make_trainer: MakeTrainer, make_
 
 
 def test_network_without_policy_trains(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
-    trainer = make_trainer(WarmupTrainer, [make_batch()], make_net(policy=False))
+    trainer = make_trainer(WarmupTrainer, [make_batch()], make_net(policy="none"))
     trainer.run()
-    assert trainer.state.output["terms"]["kl"] == 0
-    assert "sigma" not in trainer.state.output["terms"]
+    assert trainer.state.output[0]["terms"]["kl"] == 0
+    assert "sigma" not in trainer.state.output[0]["terms"]

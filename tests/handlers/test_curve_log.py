@@ -17,7 +17,7 @@ Terms = dict[str, float]
 
 def run(path: Path, phase: str, epochs: list[list[Terms]], done: int = 0, validate_every: int = 0) -> None:
     """Train on given terms from epoch ``done + 1`` on; validation finds 0.1 times the epoch as Dice."""
-    trainer = Engine(lambda engine, i: {"terms": epochs[engine.state.epoch - 1][i]})
+    trainer = Engine(lambda engine, i: [{"terms": epochs[engine.state.epoch - 1][i]}])
 
     def validate(evaluator: Engine, batch: Any) -> None:
         evaluator.state.metrics |= {"dice": 0.1 * trainer.state.epoch, "per_label": [0.1, 0.2]}

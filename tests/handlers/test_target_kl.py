@@ -27,15 +27,15 @@ def loss() -> WarmupLoss:
 def test_weight_follows_the_kl(loss: WarmupLoss, engine: FakeEngine, kl: float, factor: float) -> None:
     handler = TargetKL(loss, target=2.0, rate=1.1, tolerance=1.25)
     buffer = loss.kl_weight
-    handler(engine(output={"terms": {"kl": kl}}))
+    handler(engine(output=[{"terms": {"kl": kl}}]))
     assert loss.kl_weight.item() == pytest.approx(0.01 * factor)
     assert loss.kl_weight is buffer  # what the checkpoint saves and the loss multiplies by
 
 
 @pytest.mark.parametrize(("kl", "bound"), [(100.0, 0.05), (0.0, 0.002)])
 def test_weight_stays_within_bounds(loss: WarmupLoss, kl: float, bound: float) -> None:
-    def step(engine: Engine, batch: Any) -> dict[str, Any]:
-        return {"terms": {"kl": kl}}
+    def step(engine: Engine, batch: Any) -> list[dict[str, Any]]:
+        return [{"terms": {"kl": kl}}]
 
     engine = Engine(step)
     TargetKL(loss, rate=1.5, bounds=(0.002, 0.05)).attach(engine)

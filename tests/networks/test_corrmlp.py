@@ -165,7 +165,7 @@ def test_flows_add_up_from_coarse_to_fine() -> None:
 
 def test_learns_a_shift(make_batch: MakeBatch) -> None:
     image = make_batch(size=16, shift=2.0)["image"]
-    net = MorphSeekNet(small(), steps=1, policy=False)
+    net = MorphSeekNet(small(), steps=1, policy="none")
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3)
     error = [0.0]
     for _ in range(40):

@@ -27,8 +27,13 @@ def voxels(field: Tensor) -> float:
     return field.abs().max().item()
 
 
-@pytest.mark.parametrize("policy", [True, False])
-def test_field_has_the_image_grid_and_moves_voxels(make_net: MakeNet, policy: bool) -> None:
+def test_refuses_an_unknown_policy(make_net: MakeNet) -> None:
+    with pytest.raises(ValueError, match=r"'policy' must be 'gaussian' or 'none', got 'None'"):
+        make_net(policy="None")
+
+
+@pytest.mark.parametrize("policy", ["gaussian", "none"])
+def test_field_has_the_image_grid_and_moves_voxels(make_net: MakeNet, policy: str) -> None:
     ddf = make_net(steps=2, policy=policy)(images(2, (16, 12, 20)))
     assert (ddf.shape, ddf.dtype) == ((2, 3, 16, 12, 20), torch.float32)
     assert voxels(ddf) > 0.3
@@ -40,13 +45,13 @@ def test_untrained_network_is_the_identity() -> None:
 
 
 def test_one_step_without_policy_is_the_backbone(make_net: MakeNet) -> None:
-    net = make_net(policy=False)
+    net = make_net(policy="none")
     image = images(2)
     torch.testing.assert_close(net(image), net.backbone(image[:, :1], image[:, 1:]), atol=1e-5, rtol=1e-5)
 
 
 def test_policy_mean_is_nearly_the_feature_at_a_large_scale(make_net: MakeNet) -> None:
-    net, plain = make_net(steps=2, latent_scale=1e4), make_net(steps=2, policy=False)
+    net, plain = make_net(steps=2, latent_scale=1e4), make_net(steps=2, policy="none")
     plain.load_state_dict(net.state_dict(), strict=False)
     torch.testing.assert_close(net(images()), plain(images()), atol=1e-4, rtol=1e-4)
     squashed = make_net(steps=2, latent_scale=0.1)
