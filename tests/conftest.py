@@ -17,7 +17,7 @@ MakeBatch = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def make_net() -> MakeNet:
-    """``make_net(steps=1, policy="gaussian", flow_std=0.5, seed=0)``: a few hundred weights, stride 4, displaces by voxels.
+    """``make_net(steps=1, policy="gaussian", flow_std=0.5, seed=0)``: a few hundred weights, stride 4, moves by voxels.
 
     An untrained network is the identity, which would hide most faults; ``flow_std`` wakes its last layer.
     """

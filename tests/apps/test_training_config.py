@@ -44,7 +44,10 @@ def test_what_the_preprocessing_unifies(tmp_path: Path) -> None:
         "_target_": "Compose",
         "transforms": [
             {"_target_": "LoadImaged", "keys": "image", "ensure_channel_first": True},
-            {"_target_": "Compose", "transforms": [{"_target_": "Orientationd", "keys": "image", "axcodes": "RAS", "labels": None}]},
+            {
+                "_target_": "Compose",
+                "transforms": [{"_target_": "Orientationd", "keys": "image", "axcodes": "RAS", "labels": None}],
+            },
             {"_target_": "Spacingd", "keys": "image", "pixdim": [1, 1, 1]},
         ],
     }

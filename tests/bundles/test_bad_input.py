@@ -206,7 +206,7 @@ def test_weights_of_another_network(configs: list[str], key: str, weights: Path,
 
 @pytest.mark.parametrize("phase", ["warmup", "grpo"])
 def test_checkpoint_of_another_network(phase: str, last_line: Callable[..., str], tmp_path: Path) -> None:
-    names = ("model", "optimizer", "scheduler", "loss", "best", "trainer")
+    names = ("model", "optimizer", "scheduler", "loss", "best", "stop", "trainer")
     path = tmp_path / "models" / f"checkpoint_{phase}.pt"
     path.parent.mkdir()
     torch.save({name: {"weight": torch.zeros(1)} for name in names}, path)

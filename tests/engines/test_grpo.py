@@ -129,7 +129,7 @@ def test_mean_latent_where_nothing_is_drawn(
     case: str, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
     batch = make_batch()
-    net = make_net(policy=case != "no policy")
+    net = make_net(policy="none" if case == "no policy" else "gaussian")
     trainer = make_trainer(GRPOTrainer, [batch], net, trajectories=4 if case == "unlabelled" else 1)
     pair = prepare_pairs(batch | {"labelled": [case != "unlabelled"]}).pair(0)
     result = trainer.refine(pair, start(batch), generator())
