@@ -1,4 +1,4 @@
-"""The crop to the body, alone and in the preprocessing of the liver data, which is here word for word."""
+"""The crop to the body, alone and in the preprocessing of the liver bundle."""
 
 from __future__ import annotations
 
@@ -17,53 +17,15 @@ from morphseek_monai.data import DataError, PairDataset, lits_training_subjects,
 from morphseek_monai.transforms import body_mask
 
 SIZE = [24, 28, 20]
-PREPROCESSING = """{
-    "keys": ["image", "label"],
-    "num_labels": 3,
-    "spatial_size": [24, 28, 20],
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": "@keys", "ensure_channel_first": true, "allow_missing_keys": true},
-            {
-                "_target_": "morphseek_monai.transforms.CheckSubjectd",
-                "num_labels": "@num_labels",
-                "allow_missing_keys": true
-            },
-            {
-                "_target_": "Orientationd",
-                "keys": "@keys",
-                "axcodes": "RAS",
-                "labels": null,
-                "allow_missing_keys": true
-            },
-            {
-                "_target_": "CropForegroundd",
-                "keys": "@keys",
-                "source_key": "image",
-                "select_fn": {"_target_": "morphseek_monai.transforms.body_mask", "_mode_": "callable"},
-                "allow_smaller": true,
-                "allow_missing_keys": true
-            },
-            {
-                "_target_": "ScaleIntensityRanged",
-                "keys": "image",
-                "a_min": -200.0,
-                "a_max": 250.0,
-                "b_min": 0.0,
-                "b_max": 1.0,
-                "clip": true
-            },
-            {
-                "_target_": "Resized",
-                "keys": "@keys",
-                "spatial_size": "@spatial_size",
-                "mode": ["area", "nearest-exact"],
-                "allow_missing_keys": true
-            }
-        ]
-    }
-}"""
+CONFIG = Path(__file__).resolve().parents[2] / "bundles" / "morphseek_liver_ct_lits" / "configs" / "inference.json"
+
+
+def parse(**overrides: Any) -> Any:
+    """The preprocessing of the liver bundle."""
+    parser = ConfigParser()
+    parser.read_config(CONFIG)
+    parser.update({"spatial_size": SIZE, **overrides})
+    return parser.get_parsed_content("preprocessing")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def preprocess() -> Any:
-    return ConfigParser(json.loads(PREPROCESSING)).get_parsed_content("preprocessing")
+    return parse()
 
 
 def everybody(folder: Path) -> list[dict[str, str]]:
@@ -129,12 +91,9 @@ def test_the_body_fills_the_crop_and_the_table_is_outside(folder: Path) -> None:
 
 def test_crop_to_the_liver_instead(folder: Path) -> None:
     """The alternative of docs/own_data.md: other transforms as above."""
-    config = json.loads(PREPROCESSING)
-    config["preprocessing"]["transforms"][3] = json.loads(
-        """{"_target_": "CropForegroundd", "keys": ["image", "label"], "source_key": "label", "margin": 2,
-            "allow_smaller": true}"""
-    )
-    preprocess = ConfigParser(config).get_parsed_content("preprocessing")
+    crop = """{"_target_": "CropForegroundd", "keys": ["image", "label"], "source_key": "label", "margin": 2,
+               "allow_smaller": true}"""
+    preprocess = parse(**{"normalise#transforms#1": json.loads(crop)})
     for subject in lits_training_subjects(folder):
         label = preprocess({key: subject[key] for key in ("image", "label")})["label"]
         assert label.shape == (1, *SIZE) and (label > 0).float().mean() > 0.15

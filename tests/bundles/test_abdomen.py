@@ -17,87 +17,8 @@ from morphseek_monai.fields import sdlogj_l2r, warp_labels
 from morphseek_monai.losses import MINDSSCLoss, MorphSeekLoss
 from morphseek_monai.metrics import hard_dice
 
+CONFIGS = Path(__file__).resolve().parents[2] / "bundles" / "morphseek_abdomen_mr_ct" / "configs"
 KEYS = ["image", "label", "mask"]
-# windows as multiGradICON prepares this data set (Demir et al. 2024, https://arxiv.org/abs/2408.00221)
-MR = {
-    "_target_": "ScaleIntensityRangePercentiles",
-    "lower": 0.0,
-    "upper": 99.0,
-    "b_min": 0.0,
-    "b_max": 1.0,
-    "clip": True,
-}
-CT = {"_target_": "ScaleIntensityRange", "a_min": -1000.0, "a_max": 1000.0, "b_min": 0.0, "b_max": 1.0, "clip": True}
-CONFIG: dict[str, Any] = {
-    "imports": ["$import monai", "$import morphseek_monai.data as ms_data"],
-    "dataset_dir": "nowhere",
-    "spatial_size": [32, 32, 32],
-    "organs": [1, 2, 3, 4],
-    "num_labels": "$len(@organs) + 1",
-    "relation": "within",
-    "preprocessing": {
-        "_target_": "Compose",
-        "transforms": [
-            {"_target_": "LoadImaged", "keys": KEYS, "ensure_channel_first": True, "allow_missing_keys": True},
-            {"_target_": "morphseek_monai.transforms.CheckSubjectd"},
-            {
-                "_target_": "morphseek_monai.transforms.SelectLabelsd",
-                "keys": "label",
-                "labels": "@organs",
-                "allow_missing_keys": True,
-            },
-            {
-                "_target_": "morphseek_monai.transforms.ByModalityd",
-                "keys": "image",
-                "transforms": {"0000": MR, "0001": CT},
-            },
-            {
-                "_target_": "Resized",
-                "keys": KEYS,
-                "spatial_size": "@spatial_size",
-                "mode": ["trilinear", "nearest", "nearest"],
-                "allow_missing_keys": True,
-            },
-        ],
-    },
-    "train": {
-        "_target_": "morphseek_monai.data.PairDataset",
-        "data": "$ms_data.training_subjects(@dataset_dir)",
-        "transform": "@preprocessing",
-        "mode": "random",
-        "length": 3,
-        "relation": "@relation",
-        "modalities": ["0000", "0001"],
-        "use_mask": True,
-    },
-    "validate": {
-        "_target_": "morphseek_monai.data.PairDataset",
-        "data": "$ms_data.validation_pairs(@dataset_dir)",
-        "transform": "@preprocessing",
-        "use_mask": True,
-    },
-    "loss": {
-        "_target_": "morphseek_monai.losses.MorphSeekLoss",
-        "warmup": {
-            "_target_": "morphseek_monai.losses.WarmupLoss",
-            "similarity": {"_target_": "morphseek_monai.losses.MINDSSCLoss"},
-            "regularisation": {"_target_": "morphseek_monai.losses.DiffusionLoss"},
-        },
-        "num_labels": "@num_labels",
-    },
-    "metrics": {
-        "val_mean_dice": {
-            "_target_": "IgniteMetricHandler",
-            "metric_fn": {"_target_": "morphseek_monai.metrics.RegistrationDice", "num_labels": "@num_labels"},
-            "output_transform": "$monai.handlers.from_engine(['pred', 'label'])",
-        },
-        "val_sdlogj_l2r": {
-            "_target_": "IgniteMetricHandler",
-            "metric_fn": {"_target_": "morphseek_monai.metrics.SDLogJLearn2Reg", "masked": True},
-            "output_transform": "$monai.handlers.from_engine(['pred', 'mask'])",
-        },
-    },
-}
 
 
 @pytest.fixture(scope="module")
@@ -108,15 +29,19 @@ def torso(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def parse(torso: Path, **overrides: Any) -> ConfigParser:
-    return ConfigParser({**CONFIG, "dataset_dir": str(torso), **overrides})
+    """The bundle's own config for evaluation, which holds that for training, on the phantom's patients."""
+    parser = ConfigParser()
+    parser.read_config([CONFIGS / "train.json", CONFIGS / "evaluate.json"])
+    parser.update({"dataset_dir": str(torso), "train#dataset#relation": "within", "pairs_per_epoch": 3, **overrides})
+    return parser
 
 
 def test_preprocessing_is_built_without_data() -> None:
-    assert len(parse(Path("nowhere")).get_parsed_content("preprocessing").transforms) == 5
+    assert len(parse(Path("nowhere")).get_parsed_content("train#preprocessing").transforms) == 4
 
 
 def test_pairs_are_mr_fixed_and_ct_moving_of_one_person(torso: Path) -> None:
-    dataset = parse(torso).get_parsed_content("train")
+    dataset = parse(torso).get_parsed_content("train#dataset")
     for item in dataset:
         assert (item["fixed_id"][-4:], item["moving_id"][-4:]) == ("0000", "0001")
         assert item["fixed_id"][:-4] == item["moving_id"][:-4]
@@ -137,20 +62,20 @@ def test_unpaired_people_join_with_relation_both(torso: Path) -> None:
 
 
 def test_all_six_labels_of_the_phantom_without_selection(torso: Path) -> None:
-    dataset = parse(torso, organs=[1, 2, 3, 4, 5, 6]).get_parsed_content("train")
+    dataset = parse(torso, **{"normalise#transforms#0#labels": [1, 2, 3, 4, 5, 6]}).get_parsed_content("train#dataset")
     assert dataset[0]["label"].unique().tolist() == list(range(7))
 
 
 def test_window_of_the_ct_is_in_hounsfield_units(torso: Path) -> None:
     """Liver at about 115 HU; MR has no such anchor."""
-    item = parse(torso).get_parsed_content("train")[0]
+    item = parse(torso).get_parsed_content("train#dataset")[0]
     liver = item["image"][0][item["label"][0] == 1].median()
     assert float(liver) == pytest.approx((115 + 1000) / 2000, abs=0.01)
 
 
 def test_loss_looks_inside_the_masks_only(torso: Path) -> None:
     parser = parse(torso)
-    batch = next(iter(DataLoader(parser.get_parsed_content("train"), batch_size=1)))
+    batch = next(iter(DataLoader(parser.get_parsed_content("train#dataset"), batch_size=1)))
     loss = parser.get_parsed_content("loss")
     assert isinstance(loss, MorphSeekLoss) and isinstance(loss.warmup.similarity, MINDSSCLoss)
     image, label, mask = (batch[key] for key in KEYS)
@@ -168,7 +93,7 @@ def test_loss_looks_inside_the_masks_only(torso: Path) -> None:
 def test_descending_the_masked_loss_aligns_the_organs(torso: Path) -> None:
     """Straight descent on a smooth field: MIND between MR and CT inside the masks has to raise the Dice."""
     parser = parse(torso)
-    item = parser.get_parsed_content("validate")[0]
+    item = parser.get_parsed_content("validate#dataset")[0]
     image, label, mask = (item[key][None] for key in KEYS)
     loss = parser.get_parsed_content("loss").warmup
     coarse = torch.zeros(1, 3, 8, 8, 8, requires_grad=True)
@@ -190,13 +115,16 @@ def overlap(label: torch.Tensor, ddf: torch.Tensor) -> float:
 
 def test_evaluation_reports_dice_and_the_masked_spread(torso: Path) -> None:
     parser = parse(torso)
-    batches = DataLoader(parser.get_parsed_content("validate"), batch_size=1)
+    batches = DataLoader(parser.get_parsed_content("validate#dataset"), batch_size=1)
     field = torch.randn(1, 3, 32, 32, 32, generator=torch.Generator().manual_seed(0))
     engine = Engine(lambda _, batch: decollate_batch({**{k: batch[k] for k in ("label", "mask")}, "pred": field}))
-    for name, handler in parser.get_parsed_content("metrics").items():
+    handlers = parser.get_parsed_content("validate#key_metric") | {
+        "val_sdlogj_l2r": parser.get_parsed_content("validate#additional_metrics#val_sdlogj_l2r")
+    }
+    for name, handler in handlers.items():
         handler.attach(engine, name)
     engine.run(batches)
-    pairs = list(parser.get_parsed_content("validate"))
+    pairs = list(parser.get_parsed_content("validate#dataset"))
     assert len(pairs) == len(validation_pairs(torso)) == 1
     expected = [float(sdlogj_l2r(field, item["mask"][None, 1:])) for item in pairs]
     assert engine.state.metrics["val_sdlogj_l2r"] == pytest.approx(np.mean(expected))
