@@ -17,6 +17,7 @@ TEST = [
     "onnxruntime>=1.20",
     "onnxscript>=0.3",
     "jsonschema>=3.2",
+    "einops>=0.7",  # MONAI's Swin layers, an oracle
     "mlflow-skinny>=3",  # with what its SQLite store needs
     "sqlalchemy>=2",
     "alembic>=1.13",
