@@ -72,11 +72,7 @@ class GRPOTrainer(RefinementTrainer):
     def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
         image, label, mask = pair
-        network = self.network
-        with self.autocast(image):
-            encoding = network.observe(image[:, :1], image[:, 1:], ddf)
-        policy = network.head(encoding.top.float()) if network.head is not None else None
-        latent = policy.mean if policy is not None else encoding.top
+        encoding, policy, latent = self.observe(image, ddf)
         group: Group | None = None
         best: Tensor | None = None
         terms: dict[str, Tensor | float] = {}
@@ -91,7 +87,7 @@ class GRPOTrainer(RefinementTrainer):
                 "reward_best": rewards.max(),
             }
         with self.autocast(image):
-            refined = network.act(encoding.skips, latent, ddf)
+            refined = self.network.act(encoding.skips, latent, ddf)
         loss = self.loss_function(image, label, refined, policy, group, mask)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:

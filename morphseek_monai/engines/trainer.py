@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from morphseek_monai.engines.amp import amp_dtype, autocast
 from morphseek_monai.engines.batch import Pair, prepare_pairs
 from morphseek_monai.engines.step import RefinementStep, StepResult, mean_terms
-from morphseek_monai.networks import MorphSeekNet
+from morphseek_monai.networks import Encoding, LatentPolicy, MorphSeekNet
 
 
 class RefinementTrainer(SupervisedTrainer):
@@ -109,6 +109,20 @@ class RefinementTrainer(SupervisedTrainer):
         """
         broken = self.state.device.type == "cpu" and image.shape[2] <= 2 * self.network.stride
         return autocast(self.state.device, False if broken else self.amp, self.amp_kwargs)
+
+    def observe(self, image: Tensor, ddf: Tensor) -> tuple[Encoding, LatentPolicy | None, Tensor]:
+        """First half of a step: the encoding, its policy (None without one) and the latent at tau = 0.
+
+        Args:
+            image: ``(1, 2, D, H, W)``.
+            ddf: accumulated field ``(1, 3, D, H, W)``.
+        """
+        with self.autocast(image):
+            encoding = self.network.observe(image[:, :1], image[:, 1:], ddf)
+        if self.network.head is None:
+            return encoding, None, encoding.top
+        policy: LatentPolicy = self.network.head(encoding.top.float())
+        return encoding, policy, policy.mean
 
     def generator(self, pair: int) -> torch.Generator:
         """Random generator of pair ``pair`` of this process's batch in the current iteration, on the device."""

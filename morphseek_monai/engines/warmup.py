@@ -20,14 +20,10 @@ class WarmupTrainer(RefinementTrainer):
 
     def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
         """One deterministic step; labels and ``generator`` are not used."""
-        moving, fixed = pair.image[:, :1], pair.image[:, 1:]
-        network = self.network
+        encoding, policy, latent = self.observe(pair.image, ddf)
         with self.autocast(pair.image):
-            encoding = network.observe(moving, fixed, ddf)
-        policy = network.head(encoding.top.float()) if network.head is not None else None
-        with self.autocast(pair.image):
-            ddf = network.act(encoding.skips, policy.mean if policy is not None else encoding.top, ddf)
-        loss = self.loss_function(moving, fixed, ddf, policy, pair.mask)
+            ddf = self.network.act(encoding.skips, latent, ddf)
+        loss = self.loss_function(pair.image[:, :1], pair.image[:, 1:], ddf, policy, pair.mask)
         terms = {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
             terms["sigma"] = policy.log_sigma.detach().exp().mean()
