@@ -87,7 +87,7 @@ print(json.dumps([task.request(sys.argv[1]) for task in (*tasks, *tasks)]))
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Both bundles with weights, exported by the command."""
+    """Two bundles with weights, exported by the command."""
     folder = tmp_path_factory.mktemp("exports")
     for name in NAMES:
         main(["export-bundle", name, "--out", str(folder)])
