@@ -1,14 +1,16 @@
-"""Small networks and pairs that the tests of networks, losses, engines and handlers share."""
+"""Small networks, pairs and data that the tests of several folders share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from morphseek_monai.data import write_phantom
 from morphseek_monai.networks import MorphSeekNet, VoxelMorph
 
 MakeNet = Callable[..., MorphSeekNet]
@@ -63,3 +65,11 @@ def make_batch() -> MakeBatch:
         }
 
     return make
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four subjects of 32 x 32 x 32 voxels: two to train, two that make both validation pairs."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantom(folder, subjects=4, shape=(32, 32, 32))
+    return folder

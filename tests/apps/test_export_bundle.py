@@ -13,7 +13,6 @@ import pytest
 
 from morphseek_monai import __version__
 from morphseek_monai.apps.main import main
-from morphseek_monai.data import write_phantom
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTANCE = ROOT.parent / "shared" / "acceptance"
@@ -95,13 +94,6 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    write_phantom(folder, subjects=4, shape=(32, 32, 32))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which the package cannot be imported, wherever it is installed."""
     poison = tmp_path_factory.mktemp("poison")
@@ -139,10 +131,10 @@ def test_package_is_out_of_reach(environment: dict[str, str], tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_train_evaluate_infer_export(data: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_train_evaluate_infer_export(phantom: Path, environment: dict[str, str], tmp_path: Path) -> None:
     main(["export-bundle", "morphseek_phantom", "--out", str(tmp_path)])
     bundle = tmp_path / "morphseek_phantom"
-    common: dict[str, Any] = {"dataset_dir": str(data), **CPU}
+    common: dict[str, Any] = {"dataset_dir": str(phantom), **CPU}
     overrides = dict.fromkeys(["train", "train+evaluate"], common | SMALL) | {"inference": common}
     run(["-c", WORKFLOWS, json.dumps(list(overrides)), json.dumps(overrides)], bundle, environment)
     assert {path.name for path in (bundle / "models").glob("*.pt")} == {
@@ -159,20 +151,20 @@ def test_train_evaluate_infer_export(data: Path, environment: dict[str, str], tm
 
 
 @pytest.mark.slow
-def test_command_of_the_readme(exports: list[Path], data: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_command_of_the_readme(exports: list[Path], phantom: Path, environment: dict[str, str], tmp_path: Path) -> None:
     command = ["-m", "monai.bundle", "run", "inferring", "--config_file", "configs/inference.json"]
     assert "python " + " ".join(command) in (exports[0] / "docs" / "README.md").read_text()
-    command += ["--dataset_dir", str(data), "--output_dir", str(tmp_path), "--amp", "False"]
+    command += ["--dataset_dir", str(phantom), "--output_dir", str(tmp_path), "--amp", "False"]
     run(command, exports[0], environment)
     assert len(list(tmp_path.glob("disp_*.nii.gz"))) == 2
 
 
 @pytest.mark.slow
 def test_monai_label_loads_several(
-    exports: list[Path], data: Path, environment: dict[str, str], tmp_path: Path
+    exports: list[Path], phantom: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Every bundle has its own package ``scripts``; each keeps to its own, in whatever order they are asked."""
-    image = str(next((data / "imagesTr").iterdir()))
+    image = str(next((phantom / "imagesTr").iterdir()))
     out = run(["-c", MONAI_LABEL, image, *map(str, exports)], tmp_path, environment)
     answers = json.loads(out.splitlines()[-1])
     assert len(answers) == 4
@@ -184,9 +176,9 @@ def test_monai_label_loads_several(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not ACCEPTANCE.is_dir(), reason="the acceptance harness is not beside this clone")
-def test_acceptance(exports: list[Path], data: Path, environment: dict[str, str]) -> None:
+def test_acceptance(exports: list[Path], phantom: Path, environment: dict[str, str]) -> None:
     schema = ACCEPTANCE / "schema" / "meta_schema_20240725.json"
-    command = [str(ACCEPTANCE / "check_bundle.py"), str(exports[0]), "--dataset-dir", str(data)]
+    command = [str(ACCEPTANCE / "check_bundle.py"), str(exports[0]), "--dataset-dir", str(phantom)]
     command += ["--schema", str(schema), "--registration", "--run", "--train"]
     for key, value in (SMALL | {"amp": False}).items():
         command += ["--override", f"{key}={json.dumps(value)}"]

@@ -13,7 +13,6 @@ import torch
 from monai.bundle import ConfigWorkflow
 from monai.utils import set_determinism
 
-from morphseek_monai.data import write_phantom
 from morphseek_monai.networks import MorphSeekNet, VoxelMorphL
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
@@ -53,14 +52,6 @@ def read_config() -> Callable[[Path, str], dict[str, Any]]:
         return content
 
     return read
-
-
-@pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four subjects of 32 x 32 x 32 voxels: two to train, two that make both validation pairs."""
-    folder = tmp_path_factory.mktemp("phantom")
-    write_phantom(folder, subjects=4, shape=(32, 32, 32))
-    return folder
 
 
 @pytest.fixture(scope="session")
