@@ -9,6 +9,7 @@ from .learn2reg_json import find_dataset_json, write_dataset_json
 from .lits import LITS_LABELS, LITS_VALIDATION, lits_training_subjects, lits_validation_pairs
 from .pairs import PairDataset
 from .phantom import ensure_phantom, write_phantom
+from .sides import label_pairs, mirrored_labels
 from .subjects import check_disjoint
 
 __all__ = [
@@ -24,8 +25,10 @@ __all__ = [
     "find_data_error",
     "find_dataset_json",
     "label_names",
+    "label_pairs",
     "lits_training_subjects",
     "lits_validation_pairs",
+    "mirrored_labels",
     "training_pairs",
     "training_subjects",
     "validation_pairs",

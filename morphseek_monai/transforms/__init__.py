@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from .body import body_mask
 from .check import CheckSubjectd
+from .contrast import RandLabelContrastd
 from .labels import SelectLabelsd
+from .mirror import RandMirrord
 from .modality import ByModalityd
+from .per_image import PerImaged
 from .save import SaveRegistrationd
 
-__all__ = ["ByModalityd", "CheckSubjectd", "SaveRegistrationd", "SelectLabelsd", "body_mask"]
+__all__ = [
+    "ByModalityd",
+    "CheckSubjectd",
+    "PerImaged",
+    "RandLabelContrastd",
+    "RandMirrord",
+    "SaveRegistrationd",
+    "SelectLabelsd",
+    "body_mask",
+]
