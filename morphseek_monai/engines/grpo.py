@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from morphseek_monai.engines.batch import Pair
@@ -38,6 +40,12 @@ class GRPOTrainer(RefinementTrainer):
         tau: temperature of the draw. The warm-up, at tau = 0, lets sigma grow without seeing its noise; 1.0 then draws
             trajectories that are far worse than the mean, 0.25 (the bundles' choice) starts near it.
         chunk: trajectories decoded together. 1 costs the least memory; more is faster on a GPU.
+        credit: rates the trajectories place by place, ``(J, D, H, W)``, e.g.
+            :class:`~morphseek_monai.rewards.LocalDiceGain`. The policy term then compares at each place of the latent
+            what the trajectories did around it, averaged over the decoder's reach (27 places of the latent), instead of
+            giving a thousand places the same praise. ``reward`` still chooses the best. None (default) gives all
+            places the reward, as the paper does.
+        antithetic: see :meth:`~morphseek_monai.networks.LatentPolicy.noise`.
         kwargs: see :class:`RefinementTrainer`.
 
     Raises:
@@ -52,6 +60,8 @@ class GRPOTrainer(RefinementTrainer):
         trajectories: int = 6,
         tau: float = 1.0,
         chunk: int = 1,
+        credit: Reward | None = None,
+        antithetic: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -68,26 +78,28 @@ class GRPOTrainer(RefinementTrainer):
         self.trajectories = trajectories
         self.tau = tau
         self.chunk = chunk
+        self.credit = credit
+        self.antithetic = antithetic
 
-    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
         image, label, mask = pair
-        encoding, policy, latent = self.observe(image, ddf)
+        encoding, policy, latent = self.observe(image, ddf, scale)
         group: Group | None = None
         best: Tensor | None = None
         terms: dict[str, Tensor | float] = {}
         if policy is not None and label is not None and self.trajectories > 1:
             with torch.no_grad():
-                latents = policy.sample(self.trajectories, self.tau, generator)
-                rewards, best = self._rewards(image, encoding, latents, label, ddf)
-            group = Group(latents, rewards, self.tau)
+                latents = policy.sample(self.trajectories, self.tau, generator, self.antithetic)
+                rewards, credit, best = self._rewards(image, encoding, latents, label, ddf, scale)
+            group = Group(latents, rewards if credit is None else credit, self.tau)
             terms = {
                 "reward": rewards.mean(),
                 "reward_spread": rewards.std(correction=0),
                 "reward_best": rewards.max(),
             }
-        with self.autocast(image):
-            refined = self.network.act(encoding.skips, latent, ddf)
+        with self.autocast(image, scale):
+            refined = self.network.act(encoding.skips, latent, ddf, scale)
         loss = self.loss_function(image, label, refined, policy, group, mask)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
@@ -95,17 +107,38 @@ class GRPOTrainer(RefinementTrainer):
         return StepResult(loss.total, refined if best is None else best, terms)
 
     def _rewards(
-        self, image: Tensor, encoding: Encoding, latents: Tensor, label: Tensor, ddf: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Rewards of all trajectories ``(J,)``, decoded ``chunk`` at a time, and the field of the best."""
+        self, image: Tensor, encoding: Encoding, latents: Tensor, label: Tensor, ddf: Tensor, scale: int
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Decode all trajectories, ``chunk`` at a time.
+
+        Returns:
+            Their rewards ``(J,)``, their local credit ``(J, d, h, w)`` if asked for, and the field of the best.
+        """
         state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
         rewards: list[Tensor] = []
+        credits: list[Tensor] = []
         best, best_reward = ddf, float("-inf")
         for start in range(0, len(latents), self.chunk):
-            with self.autocast(image):
-                fields = self.network.act(encoding.skips, latents[start : start + self.chunk], ddf)
+            with self.autocast(image, scale):
+                fields = self.network.act(encoding.skips, latents[start : start + self.chunk], ddf, scale)
             rewards.append(self.reward(state._replace(ddf=fields)))
+            if self.credit is not None:
+                credits.append(around(self.credit(state._replace(ddf=fields)), latents.shape[2:]))
             j = int(rewards[-1].argmax())
             if float(rewards[-1][j]) > best_reward:
                 best, best_reward = fields[j : j + 1], float(rewards[-1][j])
-        return torch.cat(rewards), best
+        return torch.cat(rewards), torch.cat(credits) if credits else None, best
+
+
+def around(credit: Tensor, size: Sequence[int]) -> Tensor:
+    """Mean of voxel-wise credit around each place of the latent: its own block and the 26 next to it.
+
+    Args:
+        credit: ``(J, D, H, W)``.
+        size: size (d, h, w) of the latent map.
+
+    Returns:
+        ``(J, d, h, w)``.
+    """
+    blocks = F.adaptive_avg_pool3d(credit.unsqueeze(1), list(size))
+    return F.avg_pool3d(blocks, 3, stride=1, padding=1, count_include_pad=False)[:, 0]

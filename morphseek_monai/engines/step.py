@@ -40,14 +40,14 @@ class RefinementStep(nn.Module):
         refine: see :meth:`~morphseek_monai.engines.RefinementTrainer.refine`.
     """
 
-    def __init__(self, network: nn.Module, refine: Callable[[Pair, Tensor, torch.Generator], StepResult]) -> None:
+    def __init__(self, network: nn.Module, refine: Callable[[Pair, Tensor, torch.Generator, int], StepResult]) -> None:
         super().__init__()
         self.network = network
         self.refine = refine
 
-    def forward(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+    def forward(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """Do the step."""
-        return self.refine(pair, ddf, generator)
+        return self.refine(pair, ddf, generator, scale)
 
 
 def mean_terms(terms: Sequence[Mapping[str, Tensor | float]]) -> dict[str, float]:

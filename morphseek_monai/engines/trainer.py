@@ -101,24 +101,27 @@ class RefinementTrainer(SupervisedTrainer):
         finally:
             del self._step  # or the hooks of this phase's wrapper would stay on a network that the next one trains
 
-    def autocast(self, image: Tensor) -> torch.autocast:
-        """Context the network runs in for ``image`` ``(1, 2, D, H, W)``.
+    def autocast(self, image: Tensor, scale: int = 1) -> torch.autocast:
+        """Context the network runs in for ``image`` ``(1, 2, D, H, W)``, reduced by ``scale``.
 
         float32 in one case: oneDNN's bfloat16 weight gradient (seen with torch 2.13) reads uninitialised memory where
         the first axis of a convolution's input is 2, as it is on one of the deepest levels for a D up to two strides.
         """
-        broken = self.state.device.type == "cpu" and image.shape[2] <= 2 * self.network.stride
+        broken = self.state.device.type == "cpu" and image.shape[2] <= 2 * scale * self.network.stride
         return autocast(self.state.device, False if broken else self.amp, self.amp_kwargs)
 
-    def observe(self, image: Tensor, ddf: Tensor) -> tuple[Encoding, LatentPolicy | None, Tensor]:
+    def observe(
+        self, image: Tensor, ddf: Tensor, scale: int = 1
+    ) -> tuple[Encoding, LatentPolicy | None, Tensor]:
         """First half of a step: the encoding, its policy (None without one) and the latent at tau = 0.
 
         Args:
             image: ``(1, 2, D, H, W)``.
             ddf: accumulated field ``(1, 3, D, H, W)``.
+            scale: factor by which the network sees the images reduced.
         """
-        with self.autocast(image):
-            encoding = self.network.observe(image[:, :1], image[:, 1:], ddf)
+        with self.autocast(image, scale):
+            encoding = self.network.observe(image[:, :1], image[:, 1:], ddf, scale)
         if self.network.head is None:
             return encoding, None, encoding.top
         policy: LatentPolicy = self.network.head(encoding.top.float())
@@ -133,13 +136,14 @@ class RefinementTrainer(SupervisedTrainer):
         sequence = np.random.SeedSequence((self.seed, self.state.iteration, *key))
         return int(sequence.generate_state(1, np.uint64)[0] >> 1)
 
-    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """Do one refinement step of one pair; subclasses say how the latent is chosen and judged.
 
         Args:
             pair: images, labels and masks, with a batch axis of 1.
             ddf: accumulated field ``(1, 3, D, H, W)``, without graph.
             generator: source of the policy's noise.
+            scale: factor by which the network sees the images reduced in this step.
         """
         raise NotImplementedError
 
@@ -158,7 +162,7 @@ class RefinementTrainer(SupervisedTrainer):
                 last = (i, t) == (pairs - 1, steps - 1)
                 accumulate = nullcontext if last else getattr(self._step, "no_sync", nullcontext)
                 with accumulate():
-                    result = self._step(batch.pair(i), ddf, generator)
+                    result = self._step(batch.pair(i), ddf, generator, self.network.scale(t))
                     self._backward(result.objective / (pairs * steps))
                 ddf = result.ddf.detach()
                 terms.append({"loss": result.objective.detach(), **result.terms})

@@ -18,11 +18,11 @@ class WarmupTrainer(RefinementTrainer):
     later steps are trained on what the earlier ones leave.
     """
 
-    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+    def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """One deterministic step; labels and ``generator`` are not used."""
-        encoding, policy, latent = self.observe(pair.image, ddf)
-        with self.autocast(pair.image):
-            ddf = self.network.act(encoding.skips, latent, ddf)
+        encoding, policy, latent = self.observe(pair.image, ddf, scale)
+        with self.autocast(pair.image, scale):
+            ddf = self.network.act(encoding.skips, latent, ddf, scale)
         loss = self.loss_function(pair.image[:, :1], pair.image[:, 1:], ddf, policy, pair.mask)
         terms = {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:

@@ -42,16 +42,26 @@ class LatentPolicy(NamedTuple):
         """The deterministic latent (tau = 0), ``(B, C, d, h, w)``."""
         return self.mu
 
-    def noise(self, n: int, generator: Optional[torch.Generator] = None) -> Tensor:
-        """``n`` standard normal maps for each pair, ``(n * B, C, d, h, w)``."""
-        shape = (n * self.mu.shape[0], *self.mu.shape[1:])
-        return torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
+    def noise(self, n: int, generator: Optional[torch.Generator] = None, antithetic: bool = False) -> Tensor:
+        """``n`` standard normal maps for each pair, ``(n * B, C, d, h, w)``.
+
+        Args:
+            n: maps for each pair.
+            generator: source of the noise.
+            antithetic: draw half of them, and take the negative of each as well (an odd one is left over).
+        """
+        drawn = (n + 1) // 2 if antithetic else n
+        shape = (drawn * self.mu.shape[0], *self.mu.shape[1:])
+        noise = torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
+        return torch.cat([noise, -noise])[: n * self.mu.shape[0]] if antithetic else noise
 
     def latent(self, noise: Tensor, tau: float = 1.0) -> Tensor:
         """Reparametrised sample ``mu + tau * sigma * noise``; differentiable in mu and sigma."""
         return self.mu + tau * self.log_sigma.exp() * noise
 
-    def sample(self, n: int, tau: float = 1.0, generator: Optional[torch.Generator] = None) -> Tensor:
+    def sample(
+        self, n: int, tau: float = 1.0, generator: Optional[torch.Generator] = None, antithetic: bool = False
+    ) -> Tensor:
         """``n`` latents of one pair, ``(n, C, d, h, w)``, without gradient: actions, not activations.
 
         Raises:
@@ -62,9 +72,11 @@ class LatentPolicy(NamedTuple):
                 f"LatentPolicy.sample() expects the policy of one pair, got a batch of {self.mu.shape[0]}; index it"
             )
         with torch.no_grad():
-            return self.latent(self.noise(n, generator), tau)
+            return self.latent(self.noise(n, generator, antithetic), tau)
 
-    def log_prob(self, z: Tensor, scale: Union[str, float] = "sqrt", tau: float = 1.0) -> Tensor:
+    def log_prob(
+        self, z: Tensor, scale: Union[str, float] = "sqrt", tau: float = 1.0, local: bool = False
+    ) -> Tensor:
         """Log-density of the latents divided by the LDVN scale.
 
         ``-(1 / (2 s)) sum_i [((z_i - mu_i) / (tau sigma_i))^2 + log(2 pi tau^2 sigma_i^2)]``. With ``scale="one"``
@@ -75,14 +87,16 @@ class LatentPolicy(NamedTuple):
             z: latents ``(J, C, d, h, w)``.
             scale: see :func:`ldvn_scale`.
             tau: temperature the latents were drawn at; positive.
+            local: keep the places of the latent map apart: summed over the channels only.
 
         Returns:
-            ``(J,)`` float32.
+            ``(J,)`` float32, or ``(J, d, h, w)`` with ``local``, whose sum over the places it is.
         """
         mu, log_sigma = self.mu.float(), self.log_sigma.float()
         log_std = log_sigma + math.log(tau)
         terms = ((z.float() - mu) / log_std.exp()).square() + 2.0 * log_std + math.log(2.0 * math.pi)
-        return -0.5 * terms.flatten(1).sum(1) / ldvn_scale(scale, mu[0].numel())
+        summed = terms.sum(1) if local else terms.flatten(1).sum(1)
+        return -0.5 * summed / ldvn_scale(scale, mu[0].numel())
 
     def kl(self) -> Tensor:
         """KL(N(mu, sigma^2) || N(0, 1)) in nats **per latent dimension**, a scalar.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from morphseek_monai.fields import integrate_velocity, resize_ddf
 from morphseek_monai.networks.backbone import Backbone, Encoding, conv_block, flow_head, upsample_and_cat
+from morphseek_monai.networks.forces import correlation_forces
 
 
 class _VoxelMorphFamily(Backbone):
@@ -110,9 +111,14 @@ class VoxelMorphL(_VoxelMorphFamily):
         extras: channels of the convolutions at full resolution. ``encoder=(16, 32, 32, 32)``,
             ``decoder=(32, 32, 32, 32)``, ``extras=(32, 16, 16)`` is VoxelMorph-2 (301,411 parameters).
         integration_steps: squarings of the field read as a velocity; 0, the original, uses it as displacement.
+        forces: window of the :func:`~morphseek_monai.networks.forces.correlation_forces` that the network reads beside
+            the images, as three more input channels; 0, the original, gives it none. A plain U-Net spends thousands of
+            iterations on finding out that a difference of two edges means a direction; given the direction, it starts
+            there (``docs/benchmarks/recipe.md``). Reading the gradient of the similarity anew at every refinement step
+            is the idea of GraDIRN (Qiu et al., MICCAI 2022, arXiv 2112.03915).
 
     Raises:
-        ValueError: When ``encoder`` and ``decoder`` differ in length.
+        ValueError: When ``encoder`` and ``decoder`` differ in length, or ``forces`` is even or 1.
 
     Example:
         >>> net = VoxelMorphL(encoder=(8, 32, 32, 32), decoder=(32, 32, 32, 32), extras=(32, 8, 8))
@@ -126,13 +132,20 @@ class VoxelMorphL(_VoxelMorphFamily):
         decoder: Sequence[int] = (1152, 1152, 320, 144),
         extras: Sequence[int] = (28, 14, 14),
         integration_steps: int = 0,
+        forces: int = 0,
     ) -> None:
-        super().__init__(encoder, decoder, extras, (*reversed(encoder[:-1]), 2), integration_steps)
-        self.down = nn.ModuleList(conv_block(a, b, stride=2) for a, b in zip((2, *encoder[:-1]), encoder))
+        if forces and (forces < 3 or forces % 2 == 0):
+            raise ValueError(f"VoxelMorphL() 'forces' must be 0 or an odd window of at least 3, got {forces}")
+        inputs = 5 if forces else 2
+        super().__init__(encoder, decoder, extras, (*reversed(encoder[:-1]), inputs), integration_steps)
+        self.forces = forces
+        self.down = nn.ModuleList(conv_block(a, b, stride=2) for a, b in zip((inputs, *encoder[:-1]), encoder))
 
     def encode(self, moving: Tensor, fixed: Tensor) -> Encoding:
-        """Skips are the input pair and the encoder outputs but the last, finest first."""
+        """Skips are the input channels and the encoder outputs but the last, finest first."""
         x = torch.cat([moving, fixed], dim=1)
+        if self.forces > 0:
+            x = torch.cat([x, correlation_forces(moving, fixed, self.forces)], dim=1)
         skips: List[Tensor] = []
         for conv in self.down:
             skips.append(x)

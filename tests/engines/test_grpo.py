@@ -199,3 +199,40 @@ def test_refuses_to_draw_without_a_policy(
 ) -> None:
     with pytest.raises(ValueError, match=r"'trajectories' above 1 need MorphSeekNet\(policy='gaussian'\)"):
         make_trainer(GRPOTrainer, [make_batch()], make_net(policy="none"))
+
+
+def test_local_credit_reaches_the_loss_on_the_grid_of_the_latent(
+    make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    """Credit that praises one corner moves the latent there and nowhere else."""
+
+    class OneCorner(Reward):
+        def __call__(self, state: RewardState) -> Tensor:
+            credit = torch.zeros_like(state.ddf[:, 0])
+            credit[:, :4, :4, :4] = state.ddf[:, 0, :4, :4, :4]
+            return credit
+
+    batch = make_batch(size=48)
+    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
+    trainer = make_trainer(GRPOTrainer, [batch], make_net(seed=2), loss_function=loss, credit=OneCorner())
+    net = trainer.network
+    tops: list[Tensor] = []
+    net.head.register_forward_hook(lambda module, args, output: tops.append(output.mu))  # type: ignore[union-attr]
+    result = trainer.refine(prepare_pairs(batch).pair(0), torch.zeros(1, 3, 48, 48, 48), generator())
+    tops[0].retain_grad()
+    result.objective.backward()  # type: ignore[no-untyped-call]
+    places = tops[0].grad.abs().sum((0, 1))  # type: ignore[union-attr]
+    assert (places[:2, :2, :2] > 0).all()  # the block itself and those next to it
+    assert not places[2:].any()
+    assert not places[:, 2:].any()
+
+
+def test_a_coarse_step_trains_what_inference_does(
+    make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    batch = make_batch()
+    net = make_net(scales=(2, 1), steps=2)
+    trainer = make_trainer(GRPOTrainer, [batch], net, trajectories=1)
+    ddf = trainer.refine(prepare_pairs(batch).pair(0), torch.zeros_like(start(batch)), generator(), 2).ddf
+    ddf = trainer.refine(prepare_pairs(batch).pair(0), ddf.detach(), generator(), 1).ddf
+    torch.testing.assert_close(ddf, net(batch["image"]))

@@ -77,7 +77,7 @@ def test_objective_is_the_mean_over_pairs_and_steps(
     pairs: int, steps: int, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
     class Slope(RefinementTrainer):
-        def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+        def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
             assert self.network.training
             return StepResult(sum(p.sum() for p in self.network.parameters()), ddf, {})
 
@@ -146,7 +146,7 @@ def test_global_generator_is_seeded_by_seed_iteration_and_rank(
     """Dropout and stochastic depth: nothing that came before matters, and ranks differ."""
 
     class Draw(RefinementTrainer):
-        def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator) -> StepResult:
+        def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
             drawn.append(torch.rand(()).item())
             return StepResult(sum(p.sum() for p in self.network.parameters()), ddf, {})
 

@@ -28,6 +28,7 @@ BACKBONES: dict[str, Callable[[], Backbone]] = {
     "VoxelMorph direct": lambda: VoxelMorph((4, 6), (6, 4), (4, 4), integration_steps=0),
     "VoxelMorphL": lambda: VoxelMorphL((4, 6, 8), (8, 6, 4), (4,)),
     "VoxelMorphL integrated": lambda: VoxelMorphL((4, 6), (6, 4), (4,), integration_steps=3),
+    "VoxelMorphL forces": lambda: VoxelMorphL((4, 6, 8), (8, 6, 4), (4,), forces=5),
     "TransMorph": lambda: TransMorph("tiny", window=(2, 2, 4), depths=(1, 2, 1, 1)),
     "NICETrans": lambda: NICETrans((4, 8, 8), (16, 8, 4), heads=(2, 2)),
     "CorrMLP": lambda: CorrMLP((4, 8), (16, 16), windows=(3, 5)),

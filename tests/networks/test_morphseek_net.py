@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool3d
 
-from morphseek_monai.fields import compose, warp
+from morphseek_monai.fields import compose, resize_ddf, warp
 from morphseek_monai.networks import LatentPolicy, MorphSeekNet, VoxelMorph
 
 MakeNet = Callable[..., MorphSeekNet]
@@ -142,3 +143,31 @@ def test_gradient_flows_through_all_steps(make_net: MakeNet) -> None:
 def test_refuses_no_steps() -> None:
     with pytest.raises(ValueError, match=r"MorphSeekNet\(\) 'steps' must be at least 1, got 0"):
         MorphSeekNet(VoxelMorph(), steps=0)
+
+
+def test_coarse_to_fine_equals_steps_by_hand(make_net: MakeNet) -> None:
+    """A step at scale 2 sees means of 2 x 2 x 2 voxels and moves twice as many voxels as it says."""
+    net = make_net(steps=3, scales=(2, 1))
+    assert [net.scale(t) for t in range(4)] == [2, 1, 1, 1]
+    moving, fixed = images()[:, :1], images()[:, 1:]
+    assert net.head is not None
+    ddf = no_displacement(moving)
+    for scale in (2, 1, 1):
+        reduced = [avg_pool3d(image, scale) for image in (warp(moving, ddf), fixed)]
+        encoding = net.backbone.encode(*reduced)
+        coarse = net.backbone.decode(encoding.skips, net.head.mean(encoding.top))
+        ddf = compose(ddf, coarse if scale == 1 else resize_ddf(coarse, list(SIZE)))
+    torch.testing.assert_close(net(images()), ddf, atol=1e-5, rtol=1e-5)
+    net.scales = [1]
+    assert voxels(net(images()) - ddf) > 0.05
+
+
+def test_coarse_steps_take_any_size(make_net: MakeNet) -> None:
+    net = make_net(steps=2, scales=(4, 1))
+    assert net(torch.rand(1, 2, 13, 17, 22)).shape == (1, 3, 13, 17, 22)
+
+
+@pytest.mark.parametrize("scales", [(), (0, 1), (2, -1)])
+def test_refuses_scales(scales: tuple[int, ...], make_net: MakeNet) -> None:
+    with pytest.raises(ValueError, match=r"MorphSeekNet\(\) 'scales' must be factors of at least 1, got "):
+        make_net(scales=scales)
