@@ -124,3 +124,33 @@ def test_refuses_rewards_of_another_group() -> None:
 def test_refuses_an_unknown_scale_when_built() -> None:
     with pytest.raises(ValueError, match=r"ldvn_scale\(\) 'scale' must be .* got 'sqroot'"):
         GRPOLoss("sqroot")
+
+
+def test_leave_one_out_compares_with_the_others() -> None:
+    rewards = torch.tensor([0.5, 0.2, 0.8])
+    expected = torch.tensor([0.5 - 0.5, 0.2 - 0.65, 0.8 - 0.35])
+    torch.testing.assert_close(group_advantages(rewards, baseline="leave-one-out"), expected)
+    assert not group_advantages(torch.tensor([0.7]), baseline="leave-one-out").any()
+
+
+def test_refuses_a_baseline() -> None:
+    with pytest.raises(ValueError, match=r"group_advantages\(\) 'baseline' must be one of .*, got 'mean'"):
+        GRPOLoss(baseline="mean")
+
+
+def test_local_credit_makes_every_place_a_group() -> None:
+    """The gradient at a place is that of a policy that has this place alone."""
+    policy = leaves()
+    latents = draw(policy, 5)
+    credit = torch.rand(5, *SHAPE[2:], generator=torch.Generator().manual_seed(3))
+    GRPOLoss(scale="one")(policy, latents, credit).backward()
+    whole = gradients(policy)[0]
+    place = (..., slice(1, 2), slice(2, 3), slice(0, 1))
+    alone = LatentPolicy(policy.mu.detach()[place].requires_grad_(), policy.log_sigma.detach()[place].requires_grad_())
+    GRPOLoss(scale="one")(alone, latents[place], credit[:, 1, 2, 0]).backward()
+    torch.testing.assert_close(whole[place], gradients(alone)[0])
+    credit[:, 0, 0, 0] = 0.3  # nothing to choose there
+    policy = leaves()
+    GRPOLoss()(policy, latents, credit).backward()
+    assert not gradients(policy)[0][:, :, 0, 0, 0].any()
+    assert gradients(policy)[0][:, :, 1, 0, 0].all()
