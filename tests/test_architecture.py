@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # top floor first; a module imports from its own floor and from those below
 FLOORS = (
-    {"apps"},
+    {"apps", "experiments"},
     {"engines", "handlers"},
     {"networks", "losses", "metrics", "rewards"},
     {"data", "transforms"},
