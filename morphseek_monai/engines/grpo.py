@@ -45,7 +45,6 @@ class GRPOTrainer(RefinementTrainer):
             what the trajectories did around it, averaged over the decoder's reach (27 places of the latent), instead of
             giving a thousand places the same praise. ``reward`` still chooses the best. None (default) gives all
             places the reward, as the paper does.
-        antithetic: see :meth:`~morphseek_monai.networks.LatentPolicy.noise`.
         kwargs: see :class:`RefinementTrainer`.
 
     Raises:
@@ -61,7 +60,6 @@ class GRPOTrainer(RefinementTrainer):
         tau: float = 1.0,
         chunk: int = 1,
         credit: Reward | None = None,
-        antithetic: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -79,7 +77,6 @@ class GRPOTrainer(RefinementTrainer):
         self.tau = tau
         self.chunk = chunk
         self.credit = credit
-        self.antithetic = antithetic
 
     def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
@@ -90,7 +87,7 @@ class GRPOTrainer(RefinementTrainer):
         terms: dict[str, Tensor | float] = {}
         if policy is not None and label is not None and self.trajectories > 1:
             with torch.no_grad():
-                latents = policy.sample(self.trajectories, self.tau, generator, self.antithetic)
+                latents = policy.sample(self.trajectories, self.tau, generator)
                 rewards, credit, best = self._rewards(image, encoding, latents, label, ddf, scale)
             group = Group(latents, rewards if credit is None else credit, self.tau)
             terms = {
@@ -140,5 +137,5 @@ def around(credit: Tensor, size: Sequence[int]) -> Tensor:
     Returns:
         ``(J, d, h, w)``.
     """
-    blocks = F.adaptive_avg_pool3d(credit.unsqueeze(1), list(size))
+    blocks = F.adaptive_avg_pool3d(credit.unsqueeze(1), (size[0], size[1], size[2]))
     return F.avg_pool3d(blocks, 3, stride=1, padding=1, count_include_pad=False)[:, 0]

@@ -7,33 +7,20 @@ from torch import Tensor, nn
 
 from morphseek_monai.networks.policy import LatentPolicy, ldvn_scale
 
-BASELINES = ("group", "leave-one-out")
 
-
-def group_advantages(rewards: Tensor, eps: float = 1e-6, baseline: str = "group") -> Tensor:
-    """Advantages inside one group.
-
-    ``"group"`` (GRPO): ``(R - mean R) / (std R + eps)``. ``"leave-one-out"`` (RLOO, Kool et al. 2019, Ahmadian et al.,
-    arXiv 2402.14740): ``R_j - mean of the others``, not divided: unbiased, and a group that agrees counts little.
+def group_advantages(rewards: Tensor, eps: float = 1e-6) -> Tensor:
+    """Standardise the rewards of one group: ``(R - mean R) / (std R + eps)``.
 
     Args:
         rewards: ``(J,)``, or ``(J, d, h, w)`` for local credit, where every place is a group of its own.
         eps: added to the (population) standard deviation. Rewards are shares of 0..1, and a group of six spreads over
             1e-4 to 1e-2 of them, so 1e-6 leaves a real spread alone; equal rewards give exact zeros.
-        baseline: one of the two.
 
     Returns:
         As ``rewards``, float32, without gradient, of zero mean over J.
-
-    Raises:
-        ValueError: When ``baseline`` is neither.
     """
-    if baseline not in BASELINES:
-        raise ValueError(f"group_advantages() 'baseline' must be one of {BASELINES}, got {baseline!r}")
     centred = rewards.detach().double()
     centred = centred - centred.mean(0)
-    if baseline == "leave-one-out":
-        return (centred * (len(rewards) / max(len(rewards) - 1, 1))).float()
     spread = centred.square().mean(0).sqrt()
     # equal up to rounding: no trajectory is better than another
     return torch.where(spread < 1e-12, 0.0, centred / (spread + eps)).float()
@@ -47,10 +34,9 @@ class GRPOLoss(nn.Module):
     Args:
         scale: LDVN divisor s of the log-density: ``"sqrt"`` (sqrt N, the paper's), ``"one"``, ``"dim"`` or a number.
         eps: see :func:`group_advantages`.
-        baseline: see :func:`group_advantages`.
 
     Raises:
-        ValueError: When ``scale`` or ``baseline`` is not one of these.
+        ValueError: When ``scale`` is not one of these.
 
     Example:
         >>> import torch
@@ -62,11 +48,9 @@ class GRPOLoss(nn.Module):
         torch.Size([1, 4, 2, 2, 2])
     """
 
-    def __init__(self, scale: str | float = "sqrt", eps: float = 1e-6, baseline: str = "group") -> None:
+    def __init__(self, scale: str | float = "sqrt", eps: float = 1e-6) -> None:
         super().__init__()
         ldvn_scale(scale, 1)
-        group_advantages(torch.zeros(2), eps, baseline)
-        self.baseline = baseline
         self.scale = scale
         self.eps = eps
 
@@ -87,6 +71,6 @@ class GRPOLoss(nn.Module):
             raise ValueError(
                 f"GRPOLoss() 'rewards' must have one entry per latent ({latents.shape[0]}), got {rewards.shape[0]}"
             )
-        advantages = group_advantages(rewards, self.eps, self.baseline).to(latents.device)
+        advantages = group_advantages(rewards, self.eps).to(latents.device)
         log_prob = policy.log_prob(latents.detach(), self.scale, tau, local=rewards.ndim > 1)
         return -(advantages * log_prob).sum() / len(rewards)

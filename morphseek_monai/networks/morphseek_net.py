@@ -26,8 +26,6 @@ class MorphSeekNet(nn.Module):
         scales: by how much the images are reduced in each step, coarse to fine, e.g. ``(4, 2, 1)``; the last counts for
             all further steps. One network serves all scales, since what it sees of a pair (edges, and which way they
             must move) looks alike on each; a coarse step reaches farther and costs an eighth. ``(1,)`` as in the paper.
-        skip_dropout: share of the skips' channels that training drops in each step, so that more of the field has to come
-            through the latent. 0 as in the paper.
         latent_scale: see :class:`GaussianPolicyHead`.
         log_sigma_range: see :class:`GaussianPolicyHead`.
         initial_log_sigma: see :class:`GaussianPolicyHead`.
@@ -49,7 +47,6 @@ class MorphSeekNet(nn.Module):
         steps: int = 3,
         policy: str = "gaussian",
         scales: Sequence[int] = (1,),
-        skip_dropout: float = 0.0,
         latent_scale: float = 10.0,
         log_sigma_range: Tuple[float, float] = (-3.0, 0.0),
         initial_log_sigma: float = -2.0,
@@ -62,7 +59,6 @@ class MorphSeekNet(nn.Module):
         if len(scales) == 0 or min(scales) < 1:
             raise ValueError(f"MorphSeekNet() 'scales' must be factors of at least 1, got {list(scales)}")
         self.backbone = backbone
-        self.skip_dropout = skip_dropout
         self.steps = steps
         self.scales: List[int] = [int(scale) for scale in scales]
         self.stride = backbone.stride
@@ -85,13 +81,7 @@ class MorphSeekNet(nn.Module):
             ddf: accumulated field ``(B, 3, D, H, W)`` in voxels.
             scale: factor by which both images are reduced, by averaging, after warping.
         """
-        encoding = self.backbone.encode(self._reduce(warp(moving, ddf), scale), self._reduce(fixed, scale))
-        if self.training and self.skip_dropout > 0.0:
-            skips: List[Tensor] = []
-            for skip in encoding.skips:
-                skips.append(nn.functional.dropout3d(skip, self.skip_dropout))
-            return Encoding(skips, encoding.top)
-        return encoding
+        return self.backbone.encode(self._reduce(warp(moving, ddf), scale), self._reduce(fixed, scale))
 
     def act(self, skips: List[Tensor], latent: Tensor, ddf: Tensor, scale: int = 1) -> Tensor:
         """Second half of a step: decode ``latent`` and compose it with the accumulated ``ddf``.

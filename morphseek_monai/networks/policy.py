@@ -42,26 +42,16 @@ class LatentPolicy(NamedTuple):
         """The deterministic latent (tau = 0), ``(B, C, d, h, w)``."""
         return self.mu
 
-    def noise(self, n: int, generator: Optional[torch.Generator] = None, antithetic: bool = False) -> Tensor:
-        """``n`` standard normal maps for each pair, ``(n * B, C, d, h, w)``.
-
-        Args:
-            n: maps for each pair.
-            generator: source of the noise.
-            antithetic: draw half of them, and take the negative of each as well (an odd one is left over).
-        """
-        drawn = (n + 1) // 2 if antithetic else n
-        shape = (drawn * self.mu.shape[0], *self.mu.shape[1:])
-        noise = torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
-        return torch.cat([noise, -noise])[: n * self.mu.shape[0]] if antithetic else noise
+    def noise(self, n: int, generator: Optional[torch.Generator] = None) -> Tensor:
+        """``n`` standard normal maps for each pair, ``(n * B, C, d, h, w)``."""
+        shape = (n * self.mu.shape[0], *self.mu.shape[1:])
+        return torch.randn(shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
 
     def latent(self, noise: Tensor, tau: float = 1.0) -> Tensor:
         """Reparametrised sample ``mu + tau * sigma * noise``; differentiable in mu and sigma."""
         return self.mu + tau * self.log_sigma.exp() * noise
 
-    def sample(
-        self, n: int, tau: float = 1.0, generator: Optional[torch.Generator] = None, antithetic: bool = False
-    ) -> Tensor:
+    def sample(self, n: int, tau: float = 1.0, generator: Optional[torch.Generator] = None) -> Tensor:
         """``n`` latents of one pair, ``(n, C, d, h, w)``, without gradient: actions, not activations.
 
         Raises:
@@ -72,7 +62,7 @@ class LatentPolicy(NamedTuple):
                 f"LatentPolicy.sample() expects the policy of one pair, got a batch of {self.mu.shape[0]}; index it"
             )
         with torch.no_grad():
-            return self.latent(self.noise(n, generator, antithetic), tau)
+            return self.latent(self.noise(n, generator), tau)
 
     def log_prob(
         self, z: Tensor, scale: Union[str, float] = "sqrt", tau: float = 1.0, local: bool = False

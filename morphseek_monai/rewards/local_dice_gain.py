@@ -34,7 +34,7 @@ class LocalDiceGain(Reward):
         earned, cost = self._prices(state)
         fixed = state.fixed_label[:, 0].long()
         maps = []
-        for ddf in state.ddf.split(1):  # one by one: label look-ups of J volumes at once would cost J times the memory
+        for ddf in state.ddf[:, None]:  # one by one: memory for one volume of look-ups, not for J
             warped = warp_labels(state.moving_label, ddf, padding="zeros")[:, 0].long()
             credit = earned[warped] * (warped == fixed) - cost[warped]
             folded = jacobian_determinant(ddf) <= 0

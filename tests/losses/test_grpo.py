@@ -126,18 +126,6 @@ def test_refuses_an_unknown_scale_when_built() -> None:
         GRPOLoss("sqroot")
 
 
-def test_leave_one_out_compares_with_the_others() -> None:
-    rewards = torch.tensor([0.5, 0.2, 0.8])
-    expected = torch.tensor([0.5 - 0.5, 0.2 - 0.65, 0.8 - 0.35])
-    torch.testing.assert_close(group_advantages(rewards, baseline="leave-one-out"), expected)
-    assert not group_advantages(torch.tensor([0.7]), baseline="leave-one-out").any()
-
-
-def test_refuses_a_baseline() -> None:
-    with pytest.raises(ValueError, match=r"group_advantages\(\) 'baseline' must be one of .*, got 'mean'"):
-        GRPOLoss(baseline="mean")
-
-
 def test_local_credit_makes_every_place_a_group() -> None:
     """The gradient at a place is that of a policy that has this place alone."""
     policy = leaves()

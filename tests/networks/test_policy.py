@@ -162,13 +162,3 @@ def test_local_log_prob_sums_to_the_whole() -> None:
     moved[:, :, 0, 1, 2] += 1.0  # a place's density depends on nothing but this place
     changed = (policy().log_prob(moved, local=True) != local).any(0)
     assert changed.nonzero().tolist() == [[0, 1, 2]]
-
-
-@pytest.mark.parametrize("n", [1, 4, 5])
-def test_antithetic_noise_comes_in_opposite_pairs(n: int) -> None:
-    noise = policy().noise(n, torch.Generator().manual_seed(1), antithetic=True)
-    half = (n + 1) // 2
-    assert noise.shape == (n, *SHAPE[1:])
-    assert torch.equal(noise[half:], -noise[: n - half])
-    assert noise.std().item() == pytest.approx(1, abs=0.2)
-    assert len(noise[:half].flatten(1).unique(dim=0)) == half
