@@ -114,7 +114,7 @@ class VoxelMorphL(_VoxelMorphFamily):
         forces: window of the :func:`~morphseek_monai.networks.forces.correlation_forces` that the network reads beside
             the images, as three more input channels; 0, the original, gives it none. A plain U-Net spends thousands of
             iterations on finding out that a difference of two edges means a direction; given the direction, it starts
-            there (``docs/benchmarks/recipe.md``). Reading the gradient of the similarity anew at every refinement step
+            there (``docs/benchmarks/brains.md``). Reading the gradient of the similarity anew at every refinement step
             is the idea of GraDIRN (Qiu et al., MICCAI 2022, arXiv 2112.03915).
 
     Raises:

@@ -26,6 +26,6 @@ def check_label_pairs(label_pairs: Sequence[Sequence[int]] | None, function: str
     if any(len(pair) != 2 for pair in pairs) or len(set(ids)) < len(ids) or min(ids, default=1) < 1:
         raise ValueError(
             f"{function}() 'label_pairs' must be pairs (left, right) of distinct ids above 0, got {label_pairs};"
-            " take them from morphseek_monai.data.label_pairs()"
+            " take them from the function label_pairs()"
         )
     return [(left, right) for left, right in pairs]

@@ -106,9 +106,9 @@ def test_each_step_starts_without_history(
     trainer = make_trainer(kind, [make_batch(2)], steps=3)
     refine, histories = trainer.refine, []
 
-    def spy(pair: Pair, ddf: Tensor, generator: torch.Generator) -> Any:
+    def spy(pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int) -> Any:
         histories.append(ddf.requires_grad)
-        return refine(pair, ddf, generator)
+        return refine(pair, ddf, generator, scale)
 
     trainer.refine = spy  # type: ignore[method-assign]
     trainer.run()
