@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
 from monai.transforms.transform import Randomizable
 from numpy.typing import NDArray
@@ -145,7 +146,8 @@ class PairDataset(Dataset[dict[str, Any]]):
             draw = np.random.SeedSequence((self.seed, epoch, index))
             self.pair_transform.set_random_state(seed=int(draw.generate_state(1)[0]))
         transformed: dict[str, Any] = self.pair_transform(item)
-        return transformed
+        # some of MONAI's transforms return MetaTensors, and only where they draw to act: such items do not collate
+        return {key: v.as_tensor() if isinstance(v, MetaTensor) else v for key, v in transformed.items()}
 
     def _volume(self, index: int) -> Volume:
         if self._cache is not None and index in self._cache:

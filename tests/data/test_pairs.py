@@ -290,6 +290,14 @@ def test_mask_files_are_never_opened_by_default(write_subject: Any, load: Compos
         PairDataset(subjects, load, use_mask=True)
 
 
+def test_items_stay_plain_tensors_whatever_a_transform_returns(write_subject: Any, load: Compose) -> None:
+    """MONAI's RandFlipd returns a MetaTensor only where it flips; a batch of both would not be one type."""
+    subjects = [write_subject("OASIS_0001_0000"), write_subject("OASIS_0002_0000")]
+    pairs = PairDataset(subjects, load, pair_transform=[RandFlipd("image", prob=1.0, spatial_axis=0)])
+    assert type(RandFlipd("image", prob=1.0)({"image": pairs[0]["image"]})["image"]) is not torch.Tensor
+    assert {type(pairs[i][key]) for i in range(2) for key in ("image", "label")} == {torch.Tensor}
+
+
 def test_pair_transform_sees_the_masks(write_subject: Any, load: Compose) -> None:
     subjects = [write_subject(name, mask=np.uint8(np.indices((6, 5, 4))[0] > 1)) for name in "ab"]
     flip = [RandFlipd(["image", "label", "mask"], prob=1.0, spatial_axis=0)]

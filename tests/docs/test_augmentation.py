@@ -68,8 +68,9 @@ def test_left_stays_left(parser: ConfigParser) -> None:
 
 
 def test_nothing_appears_around_a_stripped_head(parser: ConfigParser) -> None:
-    steps = parser["augmentation"]["transforms"][-1]["transform"]
-    for step in steps:  # all on, but for those that carry the image over its rim by right
+    transforms = parser["augmentation"]["transforms"]
+    # all on, but for those that carry the image over its rim by right
+    for step in [*transforms[:-1], *transforms[-1]["transform"]]:
         spreads = step["_target_"] in ("RandSmoothDeformd", "RandSimulateLowResolutiond")
         step |= {"prob": float(not spreads)} if "prob" in step else {}
     augment, dataset = parser.get_parsed_content("augmentation"), parser.get_parsed_content("train#dataset")
@@ -83,10 +84,13 @@ def test_nothing_appears_around_a_stripped_head(parser: ConfigParser) -> None:
         assert float(after["image"].std()) > 0 and not torch.equal(after["image"], item["image"])
 
 
-def test_its_deformations_do_not_fold(overlay: Path) -> None:
-    augmentation: Any = json.loads(overlay.read_text())["augmentation"]["transforms"][-1]["transform"][0]
+@pytest.mark.parametrize(("of", "least", "most"), [("pair", 1.0, 3.0), ("image", 0.3, 1.0)])
+def test_its_deformations_do_not_fold(of: str, least: float, most: float, overlay: Path) -> None:
+    transforms: Any = json.loads(overlay.read_text())["augmentation"]["transforms"]
     shape = (40, 48, 56)
-    config = augmentation | {"keys": ["image", "label"], "spatial_size": shape, "prob": 1.0}
+    steps = transforms if of == "pair" else transforms[-1]["transform"]
+    (found,) = (step for step in steps if step["_target_"] == "RandSmoothDeformd")
+    config = found | {"keys": ["image", "label"], "spatial_size": shape, "prob": 1.0}
     deform = ConfigParser({"deform": config}).get_parsed_content("deform")
     deform.set_random_state(0)
     half = (torch.tensor(shape) - 1).view(1, 3, 1, 1, 1) / 2
@@ -94,4 +98,4 @@ def test_its_deformations_do_not_fold(overlay: Path) -> None:
         deform.randomize()
         ddf = deform.trans.sfield()[None] * half
         assert float(jacobian_determinant(ddf).min()) > 0
-        assert 1 < float(ddf.abs().max()) < 3
+        assert least < float(ddf.abs().max()) < most
