@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .errors import DataError
 from .files import replacing, require_file, unreadable
 
-__all__ = ["Native", "corners", "read_native", "require_same_grid", "write_like", "write_nifti"]
+__all__ = ["Native", "corners", "header_like", "read_native", "require_same_grid", "write_like", "write_nifti"]
 
 GRID_TOLERANCE = 1e-4  # of a voxel: header round-off, 1e-5 mm and the like, is no difference
 
@@ -85,11 +85,21 @@ def write_like(path: str | os.PathLike[str], array: NDArray[Any], like: Native) 
         array: ``(X, Y, Z)``, stored in its own dtype.
         like: usually the fixed image.
     """
-    header = nib.Nifti1Header.from_header(like.header)  # type: ignore[no-untyped-call]
-    header.set_data_dtype(array.dtype)
-    header.set_slope_inter(1, 0)
-    header["cal_min"] = header["cal_max"] = 0
-    write_nifti(path, array, like.affine, header)
+    write_nifti(path, array, like.affine, header_like(like.header, array.dtype))
+
+
+def header_like(header: Any, dtype: Any) -> Any:
+    """A copy of a header for other intensities on the same grid.
+
+    Args:
+        header: of the image to be like.
+        dtype: of the new voxels.
+    """
+    copy: Any = nib.Nifti1Header.from_header(header)  # type: ignore[no-untyped-call]
+    copy.set_data_dtype(dtype)
+    copy.set_slope_inter(1, 0)
+    copy["cal_min"] = copy["cal_max"] = 0
+    return copy
 
 
 def corners(shape: tuple[int, ...]) -> NDArray[np.float64]:
