@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from morphseek_monai.data import write_phantom
+from morphseek_monai.data.grid import Grid
+from morphseek_monai.data.scan import write_scan
 from morphseek_monai.networks import MorphSeekNet, VoxelMorph
+from morphseek_monai.registration.inverse import invert_transform
+from morphseek_monai.registration.transform import make_transform, write_transform
 
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]
@@ -73,3 +81,59 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantom")
     write_phantom(folder, subjects=4, shape=(32, 32, 32))
     return folder
+
+
+@pytest.fixture(scope="session")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a registration whose truth is known: oblique, anisotropic grids of different size and origin.
+
+    Besides ``transform.h5``, ``inverse.h5`` and ``result.json`` it holds ``fixed``, ``moving`` and their label maps
+    ``fixed_label`` and ``moving_label`` (``.nii.gz``): two balls, drawn from their equations at each image's voxels.
+    """
+    folder = tmp_path_factory.mktemp("registered")
+    fixed = Grid((20, 22, 16), _oblique((20, -15, 10), (1.5, 1.2, 2.5), (-31, 47, 12)))
+    affine = _oblique((3, 5, -4), (1.05, 0.97, 1.02), (3, -2, 4))
+    centre = affine @ np.append(fixed.centre, 1)
+    directions = _oblique((-10, 8, 175), (1.1, 2.0, 1.6), (0, 0, 0))
+    moving_size = (30, 18, 26)
+    directions[:3, 3] = centre[:3] - directions[:3, :3] @ ((np.array(moving_size) - 1) / 2)
+    moving = Grid(moving_size, directions)
+
+    axes = [np.linspace(0, np.pi, n) for n in fixed.size]
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    bump = np.sin(x) * np.sin(y) * np.sin(z)
+    ddf = torch.from_numpy(np.stack([2.0 * bump, -1.5 * bump, 0.8 * bump])[None]).float()
+    transform = make_transform(affine, ddf, fixed)
+    write_transform(folder / "transform.h5", transform)
+    write_transform(folder / "inverse.h5", invert_transform(transform, fixed).transform)
+    flip = [-1.0, -1.0, 1.0]
+    truth = sitk.ReadTransform(str(folder / "transform.h5"))
+
+    def draw(name: str, grid: Grid, points: Any) -> None:
+        first, second = (np.linalg.norm(points - centre[:3] - shift, axis=-1) for shift in ([-5, 0, 0], [6, 3, 0]))
+        image = 1000 * np.exp(-(first**2) / 30) + 600 * np.exp(-(second**2) / 20)
+        label = np.where(second < 4.5, 7, np.where(first < 5.5, 2, 0)).astype(np.uint8)
+        for suffix, array in (("", np.rint(image).astype(np.int16)), ("_label", label)):
+            write_scan(folder / f"{name}{suffix}.nii.gz", array.reshape(grid.size), grid)
+
+    draw("moving", moving, _voxel_centres(moving))
+    mapped = [truth.TransformPoint((point * flip).tolist()) for point in _voxel_centres(fixed)]
+    draw("fixed", fixed, np.array(mapped) * flip)
+    grids = {
+        name: {"path": f"{name}.nii.gz", "size": list(grid.size), "affine": grid.affine.tolist()}
+        for name, grid in (("fixed", fixed), ("moving", moving))
+    }
+    (folder / "result.json").write_text(json.dumps(grids))
+    return folder
+
+
+def _voxel_centres(grid: Grid) -> Any:
+    return np.indices(grid.size).reshape(3, -1).T @ grid.affine[:3, :3].T + grid.affine[:3, 3]
+
+
+def _oblique(degrees: Any, spacing: Any, origin: Any) -> Any:
+    """An affine of Euler angles, voxel sizes and an origin."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix() * spacing
+    affine[:3, 3] = origin
+    return affine

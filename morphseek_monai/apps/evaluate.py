@@ -1,0 +1,129 @@
+"""``morphseek evaluate``: numbers of one registered pair, or of a folder of Learn2Reg fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..data.errors import DataError
+from ..data.files import replacing
+from ..data.scan import read_scan
+from ..registration.evaluation import LabelScore, Landmarks, Regularity, score_field, score_labels, score_points
+from ..registration.folder import read_grid, read_registration
+from ..registration.learn2reg import evaluate_learn2reg
+from ..registration.points import read_points
+from ..registration.transform import read_transform
+from .evaluation_text import learn2reg_table, pair_csv, pair_json, pair_table
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    registration: str | None = None,
+    transform: str | None = None,
+    fixed_label: str | None = None,
+    moving_label: str | None = None,
+    fixed_points: str | None = None,
+    moving_points: str | None = None,
+    space: str | None = None,
+    grid: str | None = None,
+    l2r_fields: str | None = None,
+    dataset_dir: str | None = None,
+    labels: Sequence[int] | None = None,
+    masked: bool = False,
+    out: str | None = None,
+) -> str:
+    """Measure a registration: Dice, HD95 in mm, landmarks in mm, folding; or fields as Learn2Reg's scorer does.
+
+    One pair: --registration (or --transform) with label maps, landmarks or both, each on its own image's grid. Labels
+    are warped once, by nearest neighbour; a label that only one map has does not count.
+
+    Learn2Reg: --l2r_fields with --dataset_dir, for the pairs of registration_val.
+
+    Args:
+        registration: folder that morphseek register wrote.
+        transform: instead, a transform file of ITK, points of the fixed image -> points of the moving image.
+        fixed_label: label map of the fixed image.
+        moving_label: label map of the moving image.
+        fixed_points: CSV of landmarks in the fixed image, in mm.
+        moving_points: CSV of the same landmarks in the moving image, line by line.
+        space: RAS or LPS of the CSV files, unless they tell.
+        grid: the fixed image, where --transform comes without label maps.
+        l2r_fields: folder of disp_*.nii.gz.
+        dataset_dir: the Learn2Reg folder.
+        labels: Learn2Reg: label ids that count, by default all that the data set names.
+        masked: Learn2Reg: LogJacDetStd inside the fixed image's mask.
+        out: file for the numbers, .json or .csv (Learn2Reg: .json, laid out as the official one).
+
+    Returns:
+        a table.
+    """
+    if out is not None and not str(out).endswith((".json", ".csv")[: 1 if l2r_fields else 2]):
+        raise DataError(f"evaluate: --out must end in .json{'' if l2r_fields else ' or .csv'}, got {out}")
+    pair = (registration, transform, fixed_label, moving_label, fixed_points, moving_points, space, grid)
+    if l2r_fields is not None or dataset_dir is not None:
+        if l2r_fields is None or dataset_dir is None or any(option is not None for option in pair):
+            raise DataError("evaluate: --l2r_fields goes with --dataset_dir and without the options of one pair")
+        result = evaluate_learn2reg(str(l2r_fields), str(dataset_dir), labels=_ids(labels), masked=bool(masked))
+        if out is not None:
+            # NaN and Infinity are what the official file has for labels that are missing or lost
+            _write(out, json.dumps(result, indent=4) + "\n")
+        return learn2reg_table(result)
+    if labels is not None or masked:
+        raise DataError("evaluate: --labels and --masked belong to --l2r_fields; leave them out")
+    scores, landmarks, regularity = _one_pair(*pair)
+    if out is not None:
+        text = pair_json if str(out).endswith(".json") else pair_csv
+        _write(out, text(scores, landmarks, regularity))
+    return pair_table(scores, landmarks, regularity)
+
+
+def _one_pair(
+    registration: str | None,
+    transform: str | None,
+    fixed_label: str | None,
+    moving_label: str | None,
+    fixed_points: str | None,
+    moving_points: str | None,
+    space: str | None,
+    grid: str | None,
+) -> tuple[list[LabelScore], tuple[Landmarks, Landmarks] | None, Regularity]:
+    if (registration is None) == (transform is None):
+        raise DataError("evaluate: give either --registration DIR or --transform FILE")
+    for name, two in (("label", (fixed_label, moving_label)), ("points", (fixed_points, moving_points))):
+        if (two[0] is None) != (two[1] is None):
+            raise DataError(f"evaluate: --fixed_{name} goes with --moving_{name}; give both")
+    phi = read_transform(str(transform)) if registration is None else None
+    where = None if grid is None else read_grid(str(grid))
+    if registration is not None:
+        folder = read_registration(str(registration))
+        phi = folder.transform_from("fixed")
+        where = where or folder.fixed
+    scores: list[LabelScore] = []
+    if fixed_label is not None and moving_label is not None:
+        fixed, moving = (read_scan(str(path), "label") for path in (fixed_label, moving_label))
+        scores = score_labels(fixed, moving, phi)
+        where = where or fixed.grid
+    if where is None:
+        raise DataError("evaluate: --transform needs --fixed_label or --grid FIXED, where the field is measured")
+    landmarks = None
+    if fixed_points is not None and moving_points is not None:
+        here, there = (read_points(str(path), space).points for path in (fixed_points, moving_points))
+        landmarks = (score_points(here, there), score_points(here, there, phi))
+    return scores, landmarks, score_field(phi, where)
+
+
+def _ids(labels: Any) -> list[int] | None:
+    if labels is None:
+        return None
+    ids = [labels] if isinstance(labels, int) else list(labels)
+    if not ids or not all(isinstance(index, int) and index != 0 for index in ids):
+        raise DataError(f"evaluate: --labels must be ids other than 0, such as 1,2,3, got {labels!r}")
+    return ids
+
+
+def _write(path: str, text: str) -> None:
+    with replacing(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,62 @@
+"""``morphseek info``: what a bug report should say about the machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+
+import torch
+
+from ..data.machine import machine_memory
+from ..version import __version__
+
+__all__ = ["info"]
+
+_PACKAGES = (
+    "torch", "monai", "itk", "nibabel", "numpy", "scipy", "pytorch-ignite", "fire", "SimpleITK", "antspyx",
+    "monailabel", "onnxruntime",
+)  # fmt: skip
+
+
+def info() -> str:
+    """Tell versions and hardware for a bug report, without names of users, machines or folders.
+
+    Returns:
+        one line per item.
+    """
+    rows = [
+        ("morphseek_monai", __version__),
+        ("python", f"{platform.python_version()} ({platform.python_implementation()})"),
+        ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
+        ("processors", f"{_usable_processors()} usable of {os.cpu_count()}, torch threads {torch.get_num_threads()}"),
+        ("memory", f"{machine_memory() / 2**30:.1f} GiB" if machine_memory() else "unknown"),
+        ("accelerator", _accelerator()),
+        *((name, _version(name)) for name in _PACKAGES),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _usable_processors() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _accelerator() -> str:
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        return f"CUDA {torch.version.cuda}, cuDNN {cudnn}: {', '.join(names)}"
+    if torch.backends.mps.is_available():
+        return "MPS"
+    return f"none (torch built for CUDA {torch.version.cuda})" if torch.version.cuda else "none (torch for CPU)"

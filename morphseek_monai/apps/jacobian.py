@@ -1,0 +1,48 @@
+"""``morphseek jacobian``: where a transform shrinks, expands or folds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.errors import DataError
+from ..data.scan import write_scan
+from ..registration.determinant import PARTS, determinant_map
+from ..registration.folder import read_grid
+from ..registration.transform import read_transform
+
+__all__ = ["jacobian"]
+
+
+def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "total") -> str:
+    """Write the Jacobian determinant of a transform in world coordinates.
+
+    Above 1 the moving image's structure is larger than the fixed image's, below 1 smaller, at 0 or below it folds.
+
+    Args:
+        transform: transform file of ITK that maps points of GRID, such as transform.h5 of a registration.
+        grid: image whose grid the map has, usually the fixed image.
+        out: image to write, float32.
+        log: True writes the natural logarithm, NaN where the transform folds.
+        of: total, or deformable: without the affine part.
+
+    Returns:
+        the range and how much folds.
+    """
+    if of not in PARTS or not isinstance(log, bool):
+        raise DataError(f"jacobian: --of must be total or deformable and --log True or False, got {of!r} and {log!r}")
+    where = read_grid(str(grid))
+    result = determinant_map(read_transform(str(transform)), where, of)
+    values = result.values
+    if log:
+        values = np.log(values, out=np.full_like(values, np.nan), where=values > 0)
+    write_scan(str(out), values, where)
+    low, middle, high = np.quantile(result.values, [0.01, 0.5, 0.99])
+    share = 100 * result.folded / values.size
+    lines = [
+        f"{out}: {'log of the ' if log else ''}{of} Jacobian determinant",
+        f"determinant: median {middle:.3f}, 98 % of the voxels in {low:.3f} .. {high:.3f}",
+        f"folded: {result.folded} of {values.size} voxels ({share:.4g} %){', NaN in the map' if log else ''}",
+    ]
+    if result.beyond:
+        lines.append(f"notice: the field of {transform} ends inside the grid of {grid} and jumps to zero there")
+    return "\n".join(lines)

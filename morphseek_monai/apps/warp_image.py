@@ -1,0 +1,66 @@
+"""``morphseek warp-image``: bring an image, a label map or a series to the other subject."""
+
+from __future__ import annotations
+
+from ..data.errors import DataError
+from ..data.scan import read_series
+from ..registration.apply import warp_scan, write_warped
+from ..registration.folder import SUBJECTS, read_grid, read_registration
+from ..registration.transform import read_transform
+
+__all__ = ["warp_image"]
+
+
+def warp_image(
+    image: str,
+    out: str,
+    registration: str | None = None,
+    to: str | None = None,
+    transform: str | None = None,
+    grid: str | None = None,
+    interpolation: str = "auto",
+    outside: float = 0.0,
+) -> str:
+    """Warp an image with a finished registration, in one interpolation from its native grid.
+
+    Args:
+        image: an image or label map of the moving subject (with --to moving: of the fixed subject), on any grid of that
+            scan; every volume of a 4-D series is moved alike.
+        out: file to write.
+        registration: folder that morphseek register wrote.
+        to: fixed (default) brings an image of the moving subject to the fixed image's grid; moving brings an image of
+            the fixed subject to the moving image's grid.
+        transform: instead of a registration, any transform file of ITK that maps points of GRID to points of IMAGE.
+        grid: image whose grid the result has; needed with --transform, otherwise that of the registered image.
+        interpolation: auto (nearest for label maps, else linear), linear, nearest, bspline or sinc.
+        outside: value where the image has no voxel.
+
+    Returns:
+        what was done.
+    """
+    if not isinstance(outside, int | float):
+        raise DataError(f"warp-image: --outside must be a number, got {outside!r}")
+    if (registration is None) == (transform is None):
+        raise DataError("warp-image: give either --registration DIR or --transform FILE --grid REFERENCE")
+    if registration is not None:
+        target = "fixed" if to is None else to
+        if target not in SUBJECTS:
+            raise DataError(f"warp-image: --to must be fixed or moving, got {to!r}")
+        result = read_registration(str(registration))
+        chosen = result.transform_from(target)
+        where = result.grid(target) if grid is None else read_grid(str(grid))
+        place = f"the {target} image's grid" if grid is None else f"the grid of {grid}"
+    else:
+        if to is not None or grid is None:
+            raise DataError(
+                "warp-image: --transform FILE needs --grid REFERENCE and no --to; the file maps points of the reference"
+                " to points of the image"
+            )
+        chosen, where, place = read_transform(str(transform)), read_grid(str(grid)), f"the grid of {grid}"
+    scan = read_series(str(image), "image")
+    warped = warp_scan(scan, chosen, where, interpolation, float(outside))
+    write_warped(str(out), warped, where, scan)
+    size = " x ".join(map(str, warped.array.shape))
+    why = f" ({warped.why})" if warped.why else ""
+    lines = [f"{out}: {size}, {warped.interpolation} interpolation{why}, on {place}"]
+    return "\n".join([*lines, *(f"notice: {notice}" for notice in (*scan.notices, *warped.notices))])
