@@ -19,6 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # top floor first; a module imports from its own floor and from those below
 FLOORS = (
     {"apps", "experiments"},
+    {"registration"},
     {"engines", "handlers"},
     {"networks", "losses", "metrics", "rewards"},
     {"data", "transforms"},

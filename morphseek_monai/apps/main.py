@@ -10,12 +10,32 @@ import fire
 
 from ..data.errors import find_data_error
 from .check_data import check_data
+from .compose import compose
+from .evaluate import evaluate
 from .export_bundle import export_bundle
+from .info import info
+from .invert import invert
+from .jacobian import jacobian
+from .map_points import map_points
 from .phantom import phantom
+from .register import Verdict, register
+from .warp_image import warp_image
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS: dict[str, Callable[..., Any]] = {"check-data": check_data, "export-bundle": export_bundle, "phantom": phantom}
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "register": register,
+    "warp-image": warp_image,
+    "map-points": map_points,
+    "jacobian": jacobian,
+    "invert": invert,
+    "compose": compose,
+    "evaluate": evaluate,
+    "info": info,
+    "check-data": check_data,
+    "export-bundle": export_bundle,
+    "phantom": phantom,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,10 +45,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         argv: the arguments; None (default) takes those of the process.
 
     Raises:
-        SystemExit: 2 after wrong arguments or data that cannot be used, the latter with one line on stderr.
+        SystemExit: 2 after wrong arguments or data that cannot be used, the latter with one line on stderr; 3 after a
+            doubtful and 1 after a failed registration.
     """
     try:
         fire.Fire(COMMANDS, command=None if argv is None else list(argv), name="morphseek")
+    except Verdict as verdict:
+        sys.stdout.write(f"{verdict.text}\n")
+        raise SystemExit(verdict.code) from None
     except Exception as error:
         known = find_data_error(error)
         if known is None:

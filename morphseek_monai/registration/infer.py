@@ -1,0 +1,88 @@
+"""Find the field of a pair: the network's mean, and what more the user wants to spend on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from morphseek_monai.networks import MorphSeekNet
+from morphseek_monai.registration.refine import refine_field, refine_latent
+from morphseek_monai.registration.score import label_free_score
+from morphseek_monai.registration.search import sample_fields
+from morphseek_monai.registration.steps import run_steps
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is spent on one pair beyond the network's mean.
+
+    Attributes:
+        steps: refinement steps; None takes the bundle's, ``"auto"`` goes on while they help.
+        samples: candidates drawn from the latent policy; the best by similarity and folding wins, their spread is the
+            uncertainty. 0 draws none.
+        refine: iterations of instance optimisation of the latents on this pair. 0 does none.
+        refine_field: whether the optimisation goes on with the displacement field itself.
+    """
+
+    steps: int | str | None = None
+    samples: int = 0
+    refine: int = 0
+    refine_field: bool = False
+
+
+class Found(NamedTuple):
+    """Outcome of :func:`find_field`.
+
+    Attributes:
+        ddf: ``(1, 3, D, H, W)`` in voxels of the network's grid.
+        spread: ``(1, 1, D, H, W)`` mm, or None.
+        record: what was done, in plain types.
+    """
+
+    ddf: Tensor
+    spread: Tensor | None
+    record: dict[str, Any]
+
+
+def find_field(network: MorphSeekNet, image: Tensor, spacing: NDArray[Any], search: Search, seed: int) -> Found:
+    """Register a prepared pair ``(1, 2, D, H, W)``.
+
+    Args:
+        network: in evaluation mode.
+        image: moving and fixed, in [0, 1].
+        spacing: ``(3,)`` mm of its grid.
+        search: how much to spend.
+        seed: of the samples.
+    """
+    if search.steps is not None:
+        done = run_steps(network, image, search.steps)
+        ddf = done.ddf
+        record: dict[str, Any] = {"steps": done.steps}
+    else:
+        with torch.no_grad():
+            ddf = network(image)
+        record = {"steps": network.steps}
+    spread = None
+    if search.samples:
+        drawn = sample_fields(network, image, search.samples, spacing.tolist(), seed)
+        ddf, spread = _better(image, ddf, drawn.ddf), drawn.spread
+        record["scores"] = [round(score, 5) for score in drawn.scores.tolist()]
+    if search.refine:
+        refined = refine_latent(network, image, search.refine)
+        ddf = _better(image, ddf, refined.ddf)
+        record["refined"] = {"latent": [refined.before, refined.after]}
+        if search.refine_field:
+            refined = refine_field(image, ddf, search.refine)
+            ddf = refined.ddf
+            record["refined"]["field"] = [refined.before, refined.after]
+    return Found(ddf, spread, record)
+
+
+def _better(image: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """The field with the higher label-free score."""
+    scores = label_free_score(image, torch.cat([first, second]))
+    return first if scores[0] >= scores[1] else second

@@ -1,0 +1,86 @@
+"""Measure a registration without labels and judge it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphseek_monai.data.scan import Scan
+from morphseek_monai.fields import njd_percent, warp
+from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.registration.native import NativeField, border_displacement
+from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.registration.similarity import foreground, local_correlation
+from morphseek_monai.registration.verdict import Check, judge
+
+
+def similarities(pair: NetworkPair, ddf: Tensor) -> dict[str, float]:
+    """Local correlation with the fixed image ``before`` (by the headers), after the ``affine`` and ``after`` it all."""
+    moving, fixed = pair.image[:, :1], pair.image[:, 1:]
+    candidates = torch.cat([pair.by_headers, moving, warp(moving, ddf)])
+    values = local_correlation(fixed, candidates, foreground(fixed)).tolist()
+    return dict(zip(("before", "affine", "after"), values))
+
+
+def handedness(pair: NetworkPair, model: RegistrationModel) -> float | None:
+    """How much more similar the moving image is than its mirror image, each after registration by the same network.
+
+    No anatomy is exactly symmetric. None where the bundle names no mirror.
+    """
+    if pair.mirrored is None:
+        return None
+    moving, fixed = pair.image[:, :1], pair.image[:, 1:]
+    after = []
+    with torch.no_grad():
+        for image in (moving, pair.mirrored):
+            warped = warp(image, model.network(torch.cat([image, fixed], dim=1)))
+            after.append(float(local_correlation(fixed, warped, foreground(fixed))))
+    return after[0] - after[1]
+
+
+def coverage(pair: NetworkPair, moving: Scan, ddf: Tensor | None) -> float:
+    """Percentage of the fixed tissue whose counterpart lies inside the moving scan.
+
+    Args:
+        pair: on the network's grid.
+        moving: the scan; what it is asked for is its field of view.
+        ddf: with the alignment; None asks the headers alone.
+    """
+    tissue = foreground(pair.image[:, 1:])[0, 0].cpu()
+    voxels = tissue.nonzero().double().numpy()
+    if len(voxels) == 0:
+        return 0.0
+    matrix = np.linalg.inv(moving.affine)
+    if ddf is not None:
+        voxels = voxels + ddf[0].cpu()[:, tissue].T.double().numpy()
+        matrix = matrix @ pair.affine
+    matrix = matrix @ pair.grid.affine
+    where = voxels @ matrix[:3, :3].T + matrix[:3, 3]
+    inside = ((where >= -0.5) & (where <= np.array(moving.array.shape) - 0.5)).all(axis=1)
+    return float(100 * inside.mean())
+
+
+def make_checks(
+    pair: NetworkPair,
+    ddf: Tensor,
+    native: NativeField,
+    similarity: dict[str, float],
+    moving: Scan,
+    model: RegistrationModel,
+) -> list[Check]:
+    """All checks of one registration, see :mod:`morphseek_monai.registration.verdict`."""
+    numbers = {
+        "similarity": similarity["after"],
+        "gain": similarity["after"] - similarity["before"],
+        "overlap": coverage(pair, moving, ddf),
+        "header overlap": coverage(pair, moving, None),
+        "volume": abs(float(np.log2(np.linalg.det(pair.affine[:3, :3])))),
+        "folding": float(njd_percent(native.ddf)),
+        "border": border_displacement(ddf, pair.grid),
+        "inverse error": native.inverse_error["p95"] / float(pair.grid.spacing.mean()),
+    }
+    margin = handedness(pair, model)
+    if margin is not None:
+        numbers["handedness"] = margin
+    return [judge(name, value, model.thresholds) for name, value in numbers.items()]

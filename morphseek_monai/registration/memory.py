@@ -1,0 +1,194 @@
+"""How much memory a registration will take, and what to give up where there is less.
+
+The peak is that of one of three stages, whichever is the highest. What each holds per voxel was measured; how well the
+sum agrees with the memory of real runs is in ``docs/benchmarks/register_memory.md``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from morphseek_monai.data.errors import DataError
+from morphseek_monai.data.grid import Grid
+from morphseek_monai.data.machine import available_memory, gibibytes, resident_memory
+from morphseek_monai.registration.footprint import forward_bytes, gradient_bytes
+from morphseek_monai.registration.frame import frame_of, network_grid, orient
+from morphseek_monai.registration.infer import Search
+from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.registration.pairing import coarsened
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_LEAST = 2**20  # a limit below it is a forgotten unit
+
+
+class _Stage(NamedTuple):
+    """Bytes at one stage: per voxel of the fixed, the moving, the field's and the network's grid, and of libraries."""
+
+    libraries: int
+    fixed: int
+    moving: int
+    field: int
+    network: int
+
+
+# beyond the process with both scans read; the network's feature maps come on top of the first
+_NETWORK = _Stage(400 * 2**20, 4, 4, 0, 60)
+_FIELD = _Stage(400 * 2**20, 8, 8, 240, 40)
+_SAVE = _Stage(640 * 2**20, 40, 4, 200, 0)
+_WORKSPACE = 1.25  # convolutions on the CPU reorder their inputs
+_SAMPLES = 48  # per voxel of the network's grid: mean and squares of the fields, the best and the newest one
+_REFINE = 170  # the loss of the latents' optimisation
+_REFINE_FIELD = 260  # all of that of the field
+_ITK_LOADED = "itk.ITKIOTransformHDF5Python"  # ITK loads itself piece by piece; this one is the last
+
+
+def parse_memory(text: str | int | float) -> int:
+    """Bytes of ``"8G"``, ``"8GB"``, ``"900M"``, or of a plain number of bytes.
+
+    Raises:
+        DataError: it is no size, or less than 1 MiB.
+
+    Example:
+        >>> parse_memory("1.5G")
+        1610612736
+    """
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([KMGT]?)(I?B)?\s*", str(text).upper())
+    size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if size < _LEAST:
+        raise DataError(f"max_memory must be a size such as 8G or 900M, got {text!r}; correct it")
+    return size
+
+
+class Plan(NamedTuple):
+    """What a registration will take.
+
+    Attributes:
+        bytes: estimated peak of this process's memory, from the start to the files written.
+        limit: that it was planned for; 0 where unknown.
+        field: the displacement field's voxels are so many times those of the fixed image, 1 where memory suffices.
+        network: likewise for the network's grid.
+        notices: what was given up, in words.
+    """
+
+    bytes: int
+    limit: int
+    field: int
+    network: float
+    notices: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """In words, e.g. ``"estimated memory: 2.1 GiB of 20.3 GiB"``."""
+        return f"estimated memory: {gibibytes(self.bytes)}" + (f" of {gibibytes(self.limit)}" if self.limit else "")
+
+
+def plan_memory(fixed: Grid, moving: Grid, model: RegistrationModel, search: Search, limit: str | int | None) -> Plan:
+    """Estimate the peak and, where it exceeds the limit, coarsen the field's grid, then the network's.
+
+    The network's grid is taken as large as the fixed image's whole field of view makes it; where the foreground is
+    smaller, so will be the peak. A network on a GPU costs no memory of the machine, but must fit into what is free on
+    the GPU.
+
+    Args:
+        fixed: grid of the fixed scan, which is in memory already.
+        moving: grid of the moving scan, likewise.
+        model: loaded bundle.
+        search: what else is computed.
+        limit: bytes or ``"8G"`` for the whole process; None takes what it holds and what is free.
+
+    Raises:
+        DataError: not even the coarsest grids fit.
+    """
+    allowed = available_memory() if limit is None else parse_memory(limit)
+    free_on_gpu = torch.cuda.mem_get_info(model.device)[0] if model.device.type == "cuda" else 0
+    tried: list[_Candidate] = []
+    for candidate in _candidates(fixed, moving, model, search):
+        tried.append(candidate)
+        if (not allowed or candidate.host <= allowed) and candidate.gpu <= free_on_gpu:
+            return Plan(
+                candidate.host, allowed, candidate.field, candidate.network, _notices(candidate, tried[0], allowed)
+            )
+    if candidate.gpu > free_on_gpu:
+        raise DataError(
+            f"device {model.device} has {gibibytes(free_on_gpu)} free, the network needs an estimated"
+            f" {gibibytes(candidate.gpu)} even on the coarsest grid; free it or use device cpu"
+        )
+    free = " (what is free)" if limit is None else ""
+    least = min(option.host for option in tried)
+    raise DataError(
+        f"max_memory is {gibibytes(allowed)}{free}, the registration needs an estimated {gibibytes(least)} even on the"
+        " coarsest grids; allow more, or crop or downsample the images"
+    )
+
+
+class _Candidate(NamedTuple):
+    """Factors and grids of field and network, and bytes in the machine's and the GPU's memory."""
+
+    field: int
+    network: float
+    field_grid: Grid
+    network_grid: Grid
+    host: int
+    gpu: int
+
+
+def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, search: Search) -> Iterator[_Candidate]:
+    """From the finest to the coarsest; the field, which is only interpolated, is given up before the network's grid."""
+    full = _network_grid(fixed, model)
+    for factor in (1.0, 1.5, 2.0):
+        network = coarsened(full, factor, model.network.stride) if factor > 1 else full
+        maps = _network_bytes(model, network.size, search)
+        gpu = maps if model.device.type == "cuda" else 0
+        for field in (1, 2, 4):
+            grid = coarsened(fixed, field) if field > 1 else fixed
+            host = _host_bytes([math.prod(g.size) for g in (fixed, moving, grid, network)], maps - gpu)
+            yield _Candidate(field, factor, grid, network, host, gpu)
+
+
+def _network_grid(fixed: Grid, model: RegistrationModel) -> Grid:
+    """The largest that the fixed image's foreground, unknown yet, can ask for."""
+    everywhere = orient(np.broadcast_to(np.True_, fixed.size), fixed.affine, model.orientation)
+    within = everywhere.within(frame_of(everywhere))
+    return network_grid(within, within.array, model)[0]
+
+
+def _network_bytes(model: RegistrationModel, size: tuple[int, int, int], search: Search) -> int:
+    voxels = math.prod(size)
+    needed = [forward_bytes(model.network, size) + _SAMPLES * voxels * bool(search.samples)]
+    if search.refine:
+        needed.append(gradient_bytes(model.network, size) + _REFINE * voxels)
+        needed.append(_REFINE_FIELD * voxels * search.refine_field)
+    return int(_WORKSPACE * max(needed))
+
+
+def _host_bytes(counts: list[int], feature_maps: int) -> int:
+    loading = _ITK_LOADED not in sys.modules
+    network, *others = (
+        stage.libraries * loading + sum(count * size for count, size in zip(counts, stage[1:]))
+        for stage in (_NETWORK, _FIELD, _SAVE)
+    )
+    return resident_memory() + max(network + feature_maps, *others)
+
+
+def _notices(chosen: _Candidate, full: _Candidate, allowed: int) -> tuple[str, ...]:
+    given_up = []
+    if chosen.field > 1:
+        given_up.append(
+            f"the displacement field's voxels are {chosen.field} times as large as the fixed image's,"
+            f" {_size(chosen.field_grid)}"
+        )
+    if chosen.network > 1:
+        given_up.append(f"the network's grid is {chosen.network:g} times as coarse, {_size(chosen.network_grid)}")
+    why = f"to save memory (an estimated {gibibytes(full.host)} are needed, {gibibytes(allowed)} may be used)"
+    return tuple(f"{why}: {what}" for what in given_up)
+
+
+def _size(grid: Grid) -> str:
+    return " x ".join(map(str, grid.size))

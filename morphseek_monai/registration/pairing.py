@@ -1,0 +1,153 @@
+"""From two scans to the pair that the network sees: intensities, axes, alignment, grid."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from morphseek_monai.data.errors import DataError
+from morphseek_monai.data.grid import Grid
+from morphseek_monai.data.scan import Scan
+from morphseek_monai.registration.affine import align
+from morphseek_monai.registration.affine_file import read_affine
+from morphseek_monai.registration.frame import Oriented, frame_of, network_grid, orient
+from morphseek_monai.registration.intensity import Prepared, prepare_intensity
+from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.registration.prepare import as_tensor, onto_grid, own_grid
+from morphseek_monai.registration.similarity import FOREGROUND
+
+Affine = str | os.PathLike[str] | NDArray[np.float64]
+
+
+class NetworkPair(NamedTuple):
+    """A pair on the network's grid.
+
+    Attributes:
+        image: ``(1, 2, D, H, W)``, aligned moving and fixed, in [0, 1].
+        by_headers: the moving image as its header places it, ``(1, 1, D, H, W)``.
+        mirrored: the moving image mirrored left to right and aligned likewise; None where the bundle names no mirror.
+        grid: of both; affine -> RAS mm.
+        affine: ``(4, 4)``, RAS mm, points of the fixed image -> points of the moving image.
+        start: where the alignment came from, in words.
+        fixed: its intensities.
+        moving: its intensities.
+        notices: remarks for the user.
+    """
+
+    image: Tensor
+    by_headers: Tensor
+    mirrored: Tensor | None
+    grid: Grid
+    affine: NDArray[np.float64]
+    start: str
+    fixed: Prepared
+    moving: Prepared
+    notices: tuple[str, ...]
+
+
+def pair_scans(
+    fixed: Scan,
+    moving: Scan,
+    model: RegistrationModel,
+    affine: Affine = "auto",
+    modalities: tuple[str, str] = ("auto", "auto"),
+    coarser: float = 1.0,
+    seed: int = 0,
+) -> NetworkPair:
+    """Prepare two scans.
+
+    Args:
+        fixed: the image that stays.
+        moving: the image that is brought to it.
+        model: the bundle that says how.
+        affine: ``"auto"`` aligns, ``"off"`` trusts the headers, a file or a ``(4, 4)`` matrix (RAS mm, fixed -> moving)
+            is taken as it is.
+        modalities: of fixed and moving, ``"auto"``, ``"mr"`` or ``"ct"``.
+        coarser: factor on the spacing of the network's grid, to save memory.
+        seed: of the alignment's sampling.
+
+    Raises:
+        DataError: a modality that the bundle was not made for, a file that holds no affine.
+    """
+    values = prepare_intensity(fixed.array, modalities[0], model, "fixed image")
+    moving_values = prepare_intensity(moving.array, modalities[1], model, "moving image")
+    oriented = [
+        orient(prepared.array, scan.affine, model.orientation)
+        for prepared, scan in ((values, fixed), (moving_values, moving))
+    ]
+    frame = frame_of(oriented[0])
+    here, there = (image.within(frame) for image in oriented)
+    tissue = [image.array > FOREGROUND for image in oriented]
+    grid, notices = network_grid(here, tissue[0], model)
+    if coarser > 1:
+        grid = coarsened(grid, coarser, model.network.stride)
+
+    fixed_image = onto_grid(here, grid, np.eye(4))
+    matrix, start, remarks = _alignment(affine, frame, fixed_image, grid, there, tissue[1], seed)
+    aligned = onto_grid(there, grid, matrix)
+    mirrored = None
+    if model.mirror_axis is not None:
+        mirror = _mirror(grid, model.mirror_axis)
+        if isinstance(affine, str) and affine == "auto":
+            # as good a chance for the mirrored image: aligned by itself, resampled once
+            flipped = np.flip(aligned, model.mirror_axis)
+            mirror = mirror @ align(fixed_image, grid, np.ascontiguousarray(flipped), grid, seed).matrix
+        mirrored = as_tensor(onto_grid(there, grid, matrix @ mirror), device=model.device)
+    return NetworkPair(
+        image=as_tensor(aligned, fixed_image, device=model.device),
+        by_headers=as_tensor(onto_grid(there, grid, np.eye(4)), device=model.device),
+        mirrored=mirrored,
+        grid=Grid(grid.size, frame @ grid.affine),
+        affine=frame @ matrix @ np.linalg.inv(frame),
+        start=start,
+        fixed=values,
+        moving=moving_values,
+        notices=(*notices, *remarks),
+    )
+
+
+def _mirror(grid: Grid, axis: int) -> NDArray[np.float64]:
+    """Reflection at the middle plane of an upright grid, mm."""
+    mirror = np.eye(4)
+    mirror[axis, axis] = -1
+    mirror[axis, 3] = 2 * grid.centre[axis]
+    return mirror
+
+
+def coarsened(grid: Grid, factor: float, stride: int = 1) -> Grid:
+    """The same field of view in voxels ``factor`` times as large, sizes rounded up to multiples of ``stride``."""
+    size = (np.ceil(np.array(grid.size) / factor / stride) * stride).astype(int)
+    scale = np.diag([factor, factor, factor, 1.0])
+    scale[:3, 3] = ((np.array(grid.size) - 1) - factor * (size - 1)) / 2
+    return Grid((int(size[0]), int(size[1]), int(size[2])), grid.affine @ scale)
+
+
+def _alignment(
+    affine: Affine,
+    frame: NDArray[np.float64],
+    fixed: NDArray[np.float32],
+    grid: Grid,
+    moving: Oriented,
+    tissue: NDArray[np.bool_],
+    seed: int,
+) -> tuple[NDArray[np.float64], str, tuple[str, ...]]:
+    """The affine in millimetres of the frame, where it came from, and remarks."""
+    if isinstance(affine, str) and affine == "off":
+        return np.eye(4), "off: the headers", ()
+    if isinstance(affine, str) and affine == "auto":
+        own = own_grid(moving, tissue, grid.spacing)
+        found = align(fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed)
+        return found.matrix, f"auto, from {found.start}", found.notices
+    if isinstance(affine, str | os.PathLike):
+        world, start = read_affine(affine), str(affine)
+    else:
+        world, start = np.asarray(affine, dtype=np.float64), "given"
+        if world.shape != (4, 4) or not np.isfinite(world).all() or np.linalg.det(world[:3, :3]) <= 0:
+            raise DataError(
+                f"affine must be a (4, 4) matrix with positive determinant, RAS mm, got {world.tolist()}; correct it"
+            )
+    return np.linalg.inv(frame) @ world @ frame, start, ()

@@ -1,0 +1,81 @@
+"""The content of ``result.json``: all that is needed to repeat a registration and to trust it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from morphseek_monai.data.grid import Grid
+from morphseek_monai.data.scan import Scan
+from morphseek_monai.registration.intensity import Prepared
+from morphseek_monai.registration.memory import Plan
+from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.version import __version__
+
+if TYPE_CHECKING:
+    from morphseek_monai.registration.result import RegistrationResult
+
+PACKAGES = ("torch", "monai", "itk", "nibabel", "numpy")
+
+
+def make_record(
+    result: RegistrationResult,
+    pair: NetworkPair,
+    model: RegistrationModel,
+    plan: Plan,
+    search: Mapping[str, Any],
+    seconds: Mapping[str, float],
+    arguments: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Gather the record; plain JSON types only."""
+    grid = pair.grid
+    return {
+        "verdict": result.verdict,
+        "checks": [check._asdict() for check in result.checks],
+        "metrics": {stage: dict(values) for stage, values in result.metrics.items()},
+        "notices": list(result.notices),
+        "fixed": _scan(result.fixed, pair.fixed),
+        "moving": _scan(result.moving, pair.moving),
+        "outside": result.outside,
+        "affine": {"start": pair.start, "matrix_ras_fixed_to_moving": pair.affine.tolist()},
+        "network": {**_grid(grid), "field": _grid(result.field_grid), **search},
+        "bundle": {"name": model.name, "version": model.version, "sha256": model.sha256, "device": str(model.device)},
+        "seed": arguments["seed"],
+        "arguments": dict(arguments),
+        "seconds": dict(seconds),
+        "estimated_memory_mib": round(plan.bytes / 2**20),
+        "peak_memory_mib": peak_memory() // 2**20,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those it computes with."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "morphseek_monai": __version__, **found}
+
+
+def peak_memory() -> int:
+    """Bytes that this process held at most, on the CPU or, if it used one, on the GPU."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _scan(scan: Scan, prepared: Prepared) -> dict[str, Any]:
+    return {
+        "path": scan.name,
+        **_grid(scan.grid),
+        "dtype": str(scan.array.dtype),
+        "modality": prepared.modality,
+        "intensity": prepared.how,
+    }
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    spacing = [round(float(value), 6) for value in grid.spacing]
+    return {"size": [int(n) for n in grid.size], "spacing": spacing, "affine": grid.affine.tolist()}

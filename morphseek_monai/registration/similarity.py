@@ -1,0 +1,41 @@
+"""How well two images agree, without labels: one number for MR, CT and pairs of both."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from morphseek_monai.losses import LNCCLoss
+
+WINDOW = 9
+FOREGROUND = 0.1  # of the prepared intensities, which are in [0, 1]; noise in the air stays below
+
+
+def local_correlation(fixed: Tensor, warped: Tensor, mask: Tensor | None = None, window: int = WINDOW) -> Tensor:
+    """Mean squared local correlation, from 0 (unrelated) to 1 (locally linear functions of each other).
+
+    Squared, so that inverted contrast (T1 and T2, MR and CT) counts as agreement, as in ANTs' CC metric; local, so that
+    bias fields do not count.
+
+    Args:
+        fixed: ``(1, 1, D, H, W)``.
+        warped: ``(B, 1, D, H, W)``, several candidates for the same fixed image.
+        mask: which windows count, by their centres, ``(1, 1, D, H, W)`` bool; None counts all.
+        window: edge of the cubic window in voxels.
+
+    Returns:
+        ``(B,)``.
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16, 16)
+        >>> round(local_correlation(image, 1 - image).item(), 2)
+        1.0
+    """
+    loss = LNCCLoss(window)
+    with torch.no_grad():
+        return torch.stack([-loss(item[None], fixed, mask) for item in warped])
+
+
+def foreground(fixed: Tensor) -> Tensor:
+    """Where a prepared image ``(1, 1, D, H, W)`` shows tissue: brighter than 10 % of its range, bool."""
+    return fixed > FOREGROUND
