@@ -22,6 +22,13 @@ TEST = [
     "sqlalchemy>=2",
     "alembic>=1.13",
 ]
+# What a bundle needs to register: an installed package finds it where a clone has bundles/.
+BUNDLE_FILES = ("LICENSE", "configs/*.*", "docs/*.*", "models/model.*")
+INSTALLED: dict[str, list[str]] = {}
+for pattern in BUNDLE_FILES:
+    for path in sorted(ROOT.glob(f"bundles/morphseek_*/{pattern}")):
+        relative = path.relative_to(ROOT)
+        INSTALLED.setdefault(f"share/morphseek_monai/{relative.parent}", []).append(str(relative))
 
 setup(
     name="morphseek_monai",
@@ -33,7 +40,8 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["morphseek_monai", "morphseek_monai.*"]),
-    package_data={"morphseek_monai": ["py.typed"]},
+    package_data={"morphseek_monai": ["py.typed", "registration/report/*.css", "registration/report/*.js"]},
+    data_files=list(INSTALLED.items()),
     install_requires=[
         "monai>=1.6",
         "torch>=2.6",
@@ -44,6 +52,8 @@ setup(
         "itk>=5.4",
         "scipy>=1.11",
         "matplotlib>=3.8",
+        "pillow>=10.1",
+        "contourpy>=1.2",
         "tensorboard>=2.16",
         "tqdm>=4.66",
     ],

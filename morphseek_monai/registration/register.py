@@ -14,7 +14,7 @@ import torch
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.scan import Scan, read_scan
-from morphseek_monai.fields import jacobian_determinant
+from morphseek_monai.fields import jacobian_determinant, njd_percent
 from morphseek_monai.registration.bundles import choose_bundle
 from morphseek_monai.registration.infer import Search, find_field
 from morphseek_monai.registration.judging import make_checks, similarities
@@ -130,7 +130,7 @@ def register(
         checks = make_checks(pair, found.ddf, native, similarity, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}
     metrics["after"] |= {f"inverse_error_{name}_mm": value for name, value in native.inverse_error.items()}
-    metrics["after"] |= {check.name: check.value for check in checks if check.name != "similarity"}
+    metrics["after"]["njd_percent"] = float(njd_percent(native.ddf))
     result = RegistrationResult(
         fixed=fixed_scan,
         moving=moving_scan,

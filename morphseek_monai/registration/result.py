@@ -115,7 +115,10 @@ class RegistrationResult:
             checks=self.checks,
             notices=self.notices,
             facts=_facts(self.record),
-            metrics=self.metrics,
+            metrics={
+                stage: {name.replace("_", " "): value for name, value in values.items()}
+                for stage, values in self.metrics.items()
+            },
             affine=self.fixed.affine,
             fixed=self.fixed.array.astype(np.float32, copy=False),
             before=before,
@@ -178,12 +181,14 @@ def _facts(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]
     ]
     sections = ("affine", "network", "bundle", "arguments", "seconds", "versions")
     return scans + [
-        (name, [(key, _text(value)) for key, value in record[name].items() if not key.startswith("matrix")])
+        (name, [(key, _text(value)) for key, value in record[name].items() if "matrix" not in key and key != "affine"])
         for name in sections
     ]
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and "spacing" in value:
+        return f"{_text(value['size'])} voxels of {_text(value['spacing'])} mm"
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):

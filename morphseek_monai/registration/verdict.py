@@ -66,7 +66,7 @@ LIMITS: dict[str, Limits] = {
         "do not use inverse.h5 where the Jacobian map shows folds",
     ),
     "handedness": Limits(
-        0.0, None, "", "similarity of the registered moving image, minus that of its mirror image",
+        0.0, None, "", "similarity of the aligned moving image, minus that of its mirror image",
         "the moving image may be mirrored left to right: check its header",
     ),
 }  # fmt: skip

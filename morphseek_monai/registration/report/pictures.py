@@ -1,0 +1,116 @@
+"""Planes as pictures of at most 256 colours, and as PNG that a page holds inside itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import NDArray
+from PIL import Image
+
+LARGEST_SIDE = 400  # pixels; planes of a 512 x 512 CT would make a page too large for an e-mail
+_SAMPLE = 500_000  # voxels that are enough for a percentile
+
+
+def _palette(colours: Any) -> NDArray[np.uint8]:
+    table: NDArray[np.uint8] = np.rint(255 * colours(np.linspace(0, 1, 256))[:, :3]).astype(np.uint8)
+    return table
+
+
+GREY = _palette(matplotlib.colormaps["gray"])
+DIFFERENCE = _palette(
+    # black where there is none, as the background of the images
+    LinearSegmentedColormap.from_list("difference", ["#9be1ff", "#1f7ae0", "#000000", "#e0421f", "#ffd79b"])
+)
+JACOBIAN = _palette(matplotlib.colormaps["coolwarm"])
+JACOBIAN[0] = 0  # kept for folds
+DISPLACEMENT = _palette(matplotlib.colormaps["magma"])
+UNCERTAINTY = _palette(matplotlib.colormaps["viridis"])
+
+
+def window(*volumes: NDArray[Any]) -> tuple[float, float]:
+    """Range of intensities to show: the 0.5 and 99.5 percentiles of a sample of the voxels.
+
+    Args:
+        volumes: images on one scale.
+
+    Returns:
+        what is black and what is white; never the same number.
+
+    Example:
+        >>> window(np.linspace(0, 1000, 1001))
+        (5.0, 995.0)
+        >>> window(np.full((4, 4, 4), 7.0))
+        (7.0, 8.0)
+    """
+    sample = np.concatenate([_sample(volume) for volume in volumes])
+    low, high = (float(x) for x in np.percentile(sample, (0.5, 99.5)))
+    if high <= low:  # constant, or a few bright voxels in much background
+        low, high = float(sample.min()), float(sample.max())
+    return low, high if high > low else low + 1.0
+
+
+def largest(volume: NDArray[Any]) -> float:
+    """Upper end of a colour bar: the 99.9 percentile of a sample, rounded up to two digits; 1 of a zero map."""
+    value = float(np.percentile(_sample(volume), 99.9))
+    if not value > 0:
+        return 1.0
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(np.ceil(round(value / unit, 6)) * unit)
+
+
+def finite(values: NDArray[Any]) -> NDArray[Any]:
+    """The values that are finite ``(N,)``; a zero where none is."""
+    kept: NDArray[Any] = values[np.isfinite(values)]
+    return kept if kept.size else np.zeros(1)
+
+
+def _sample(volume: NDArray[Any]) -> NDArray[Any]:
+    """Voxels evenly spread over a volume."""
+    return finite(volume.reshape(-1)[:: -(-volume.size // _SAMPLE)])
+
+
+def levels(picture: NDArray[Any], low: float, high: float, first: int = 0) -> NDArray[np.uint8]:
+    """Values as places in a palette.
+
+    Args:
+        picture: ``(rows, columns)``; what is not finite counts as ``low``.
+        low: value of the first colour.
+        high: value of the last colour.
+        first: the first colour; those before it are kept for something else.
+    """
+    share = np.nan_to_num((picture.astype(np.float32) - low) / (high - low), nan=0.0, posinf=0.0, neginf=0.0)
+    places: NDArray[np.uint8] = np.rint(first + (255 - first) * share.clip(0, 1)).astype(np.uint8)
+    return places
+
+
+def fit(places: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Average a picture down to ``LARGEST_SIDE`` pixels where it is larger."""
+    rows, columns = (min(n, LARGEST_SIDE) for n in places.shape)
+    if (rows, columns) == places.shape:
+        return places
+    return np.asarray(Image.fromarray(places).resize((columns, rows), Image.Resampling.BOX))
+
+
+def data_uri(places: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
+    """A picture as the address of an ``img``, PNG with a palette.
+
+    Args:
+        places: ``(rows, columns)``, places in the palette.
+        palette: ``(256, 3)``, red, green and blue.
+
+    Example:
+        >>> data_uri(np.zeros((2, 3), np.uint8), GREY)[:26]
+        'data:image/png;base64,iVBO'
+    """
+    image = Image.fromarray(np.ascontiguousarray(places))
+    if palette is not GREY:
+        image = image.convert("L")
+        image.putpalette(palette.tobytes())
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -1,0 +1,34 @@
+"""Write a report into a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from morphseek_monai.data.files import replacing
+
+from .figure import make_figure
+from .page import make_page
+from .panels import make_panels
+from .view import ReportView
+
+_DPI = 100  # 1500 pixels wide
+
+
+def write_report(folder: str | os.PathLike[str], view: ReportView) -> None:
+    """Write ``report.html``, one self-contained interactive page, and ``report.png``, one static picture.
+
+    Each file is written whole or not at all.
+
+    Args:
+        folder: where to; made if missing.
+        view: what the report shows.
+
+    Raises:
+        DataError: the folder cannot be made or written.
+    """
+    panels = make_panels(view)
+    with replacing(Path(folder) / "report.html") as path:
+        path.write_text(make_page(view, panels), encoding="utf-8")
+    with replacing(Path(folder) / "report.png") as path:
+        make_figure(view, panels).savefig(path, dpi=_DPI)

@@ -1,0 +1,48 @@
+"""Tables of the report."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from morphseek_monai.registration.report.tables import checks_table, facts_tables, mark, metrics_table, number
+from morphseek_monai.registration.verdict import Check
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.12345, "mm", "0.123 mm"),
+        (1234.5, "", "1234"),
+        (12.0, "%", "12 %"),
+        (math.nan, "mm", "–"),
+        (math.inf, "mm", "inf mm"),
+        (1.0, "<u>", "1 &lt;u&gt;"),
+    ],
+)
+def test_numbers(value: float, unit: str, text: str) -> None:
+    assert number(value, unit) == text
+
+
+def test_outcome_is_told_by_word_and_sign() -> None:
+    assert "✓ succeeded" in mark("succeeded") and "✗ failed" in mark("failed") and "? doubtful" in mark("doubtful")
+
+
+def test_checks_in_rows() -> None:
+    table = checks_table([Check("a & b", 1.5, "mm", "failed", "at most 1 mm", "<i>note</i>")])
+    for cell in ("a &amp; b</th>", ">1.5 mm</td>", ">at most 1 mm</td>", "✗ failed", "&lt;i&gt;note&lt;/i&gt;"):
+        assert cell in table
+
+
+def test_metrics_in_the_order_of_the_stages() -> None:
+    table = metrics_table({"after": {"dice": 0.8, "folded": 0.1}, "before": {"dice": 0.5}})
+    assert table.index("by the headers") < table.index("registered")
+    assert "after the affine" not in table  # not measured
+    assert '>dice</th><td class="number">0.5</td><td class="number">0.8</td>' in table
+    assert '>folded</th><td class="number">–</td><td class="number">0.1</td>' in table
+
+
+def test_facts_under_headings() -> None:
+    tables = facts_tables([("Files & folders", [("fixed", "a<b>.nii")]), ("Times", [("all", "3 s")])])
+    assert "<h3>Files &amp; folders</h3>" in tables and "a&lt;b&gt;.nii" in tables and tables.count("<table>") == 2
