@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import resolve_name
 from pathlib import Path
@@ -137,6 +137,14 @@ def _modules_of(name: str) -> list[str]:
     return [module for module in prefixes if _source(module) is not None]
 
 
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those that only type checkers read."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
+            yield from _executed(child)
+
+
 def _imports(module: str) -> set[str]:
     """Dotted names that a module imports: absolute, relative, or through MONAI's ``optional_import``."""
     source = _source(module)
@@ -144,7 +152,7 @@ def _imports(module: str) -> set[str]:
         return set()
     package = module if source.name == "__init__.py" else module.rpartition(".")[0]
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    for node in _executed(ast.parse(source.read_text(encoding="utf-8"))):
         match node:
             case ast.Import():
                 names |= {alias.name for alias in node.names}

@@ -1,7 +1,11 @@
 """Backbones, the latent policy, and MorphSeekNet."""
 
+from morphseek_monai.networks.affine_first import AffineFirst
+from morphseek_monai.networks.affine_fit import fit_affine
+from morphseek_monai.networks.atlas_segmenter import AtlasSegmenter
 from morphseek_monai.networks.backbone import Backbone, Encoding
 from morphseek_monai.networks.corrmlp import CorrMLP
+from morphseek_monai.networks.moments import moments_ddf
 from morphseek_monai.networks.monai_unet import MONAIUNet
 from morphseek_monai.networks.morphseek_net import MorphSeekNet
 from morphseek_monai.networks.nice_trans import NICETrans
@@ -10,6 +14,8 @@ from morphseek_monai.networks.transmorph import TransMorph
 from morphseek_monai.networks.voxelmorph import VoxelMorph, VoxelMorphL
 
 __all__ = [
+    "AffineFirst",
+    "AtlasSegmenter",
     "Backbone",
     "CorrMLP",
     "Encoding",
@@ -21,4 +27,6 @@ __all__ = [
     "TransMorph",
     "VoxelMorph",
     "VoxelMorphL",
+    "fit_affine",
+    "moments_ddf",
 ]

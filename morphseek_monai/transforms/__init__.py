@@ -10,6 +10,7 @@ from .mirror import RandMirrord
 from .modality import ByModalityd
 from .per_image import PerImaged
 from .save import SaveRegistrationd
+from .spacing import SpacingOfKeysd
 
 __all__ = [
     "ByModalityd",
@@ -19,5 +20,6 @@ __all__ = [
     "RandMirrord",
     "SaveRegistrationd",
     "SelectLabelsd",
+    "SpacingOfKeysd",
     "body_mask",
 ]

@@ -21,7 +21,7 @@ from morphseek_monai.data import write_phantom
 
 MakeWorkflow = Callable[..., ConfigWorkflow]
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
-EVERY = sorted(path.name for path in FOLDER.glob("morphseek_*") if (path / "configs").is_dir())
+EVERY = sorted(path.stem for path in (FOLDER / "common").glob("morphseek_*.json"))
 
 
 class Case(NamedTuple):
