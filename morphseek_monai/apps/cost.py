@@ -9,12 +9,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from ..data.doctor.model import ERROR, OK, WARN, Finding
+from ..data.machine import gibibytes, machine_memory
 from .training_config import TrainingConfig
 
 __all__ = ["Cost", "estimate_cost", "gibibytes", "judge_cost", "machine_memory"]
@@ -117,17 +117,6 @@ def _device_memory(device: str) -> int:
     return machine_memory()
 
 
-def machine_memory() -> int:
-    """Bytes that a process may use: the machine's, or less in a limited container or batch job; 0 where unknown."""
-    limits = []
-    with suppress(AttributeError, ValueError, OSError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with suppress(OSError, ValueError):  # "max" is no limit
-            limits.append(int(Path(file).read_text(encoding="ascii")))
-    return min(limits, default=0)
-
-
 def judge_cost(cost: Cost) -> list[Finding]:
     """Findings about the memory.
 
@@ -152,13 +141,3 @@ def _memory_finding(what: str, needed: float, memory: int, cure: str) -> Finding
     if memory and needed > _TIGHT * memory:
         return Finding(WARN, "memory", (), what, cure)
     return Finding(OK, "memory", (), what)
-
-
-def gibibytes(size: float) -> str:
-    """Bytes in words.
-
-    Example:
-        >>> gibibytes(3 * 2**29)
-        '1.5 GiB'
-    """
-    return f"{size / 2**30:.1f} GiB"

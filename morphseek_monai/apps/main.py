@@ -9,6 +9,8 @@ from typing import Any
 import fire
 
 from ..data.errors import find_data_error
+from .batch import batch
+from .build_atlas import build_atlas
 from .check_data import check_data
 from .compose import compose
 from .evaluate import evaluate
@@ -25,12 +27,14 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "register": register,
+    "batch": batch,
     "warp-image": warp_image,
     "map-points": map_points,
     "jacobian": jacobian,
     "invert": invert,
     "compose": compose,
     "evaluate": evaluate,
+    "build-atlas": build_atlas,
     "info": info,
     "check-data": check_data,
     "export-bundle": export_bundle,

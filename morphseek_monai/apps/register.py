@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from morphseek_monai.apps.progress import progress
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.registration.infer import Search
+from morphseek_monai.registration.options import RegisterOptions
 from morphseek_monai.registration.register import register as register_pair
 from morphseek_monai.registration.result import RegistrationResult
 from morphseek_monai.registration.verdict import EXIT_CODES, SUCCEEDED
@@ -29,7 +30,7 @@ def register(
     steps: int | str | None = None,
     samples: int = 0,
     refine: int = 0,
-    refine_field: bool = False,
+    refine_field: int = 0,
     seed: int = 0,
     device: str = "auto",
     max_memory: str | None = None,
@@ -55,8 +56,8 @@ def register(
         moving_frame: of the moving image only.
         steps: refinement steps; auto goes on while they help.
         samples: candidates drawn from the latent policy; the best wins, their spread is written as uncertainty.nii.gz.
-        refine: iterations of instance optimisation on this pair.
-        refine_field: optimise the displacement field too, after the latents.
+        refine: iterations of instance optimisation of the latents on this pair.
+        refine_field: iterations of instance optimisation of the displacement field itself, after that.
         seed: same seed, same result.
         device: auto, cpu, cuda or cuda:1.
         max_memory: e.g. 8G; a coarser field is computed rather than more memory taken. Default: what is free.
@@ -66,23 +67,32 @@ def register(
         DataError: an image or an argument cannot be used.
         SystemExit: 3 after a doubtful, 1 after a failed registration, with the results written.
     """
+    if isinstance(out, bool) or not str(out):  # --out without a value, or with an empty shell variable
+        raise DataError(f"out must be a folder, got {out!r}; name one")
+    if not isinstance(report, bool):
+        raise DataError(f"report must be True or False, got {report!r}; correct it")
     folder = Path(str(out))
     require_writable(folder)
-    result = register_pair(
-        str(fixed),
-        str(moving),
+    options = RegisterOptions(
         bundle=None if bundle is None else str(bundle),
         affine=str(affine),
-        fixed_modality=fixed_modality or modality,
-        moving_modality=moving_modality or modality,
-        fixed_frame=frame if fixed_frame is None else fixed_frame,
-        moving_frame=frame if moving_frame is None else moving_frame,
-        search=Search(steps, samples, refine, refine_field),
+        modality=modality,
+        fixed_modality=fixed_modality,
+        moving_modality=moving_modality,
+        frame=frame,
+        fixed_frame=fixed_frame,
+        moving_frame=moving_frame,
+        steps=steps,
+        samples=samples,
+        refine=refine,
+        refine_field=refine_field,
         seed=seed,
         device=device,
         max_memory=max_memory,
     )
-    result.save(folder, report)
+    with progress():
+        result = register_pair(str(fixed), str(moving), **options.arguments())
+        result.save(folder, report)
     text = summary(result, folder)
     if result.verdict == SUCCEEDED:
         return text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
+import secrets
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +13,7 @@ from pathlib import Path
 
 from .errors import DataError, complain
 
-__all__ = ["replacing", "require_file", "unreadable", "whole"]
+__all__ = ["replacing", "require_file", "reserve", "unreadable", "whole"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_CHUNK = 1 << 20
@@ -37,7 +39,8 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         'whole'
     """
     target = Path(path)
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
+    # two containers that write one file on a shared disk may have the same process number
+    temporary = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -67,6 +70,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise DataError(
             f"{path} cannot be written ({reason}); give a writable folder with free space"
         ) from error
+
+
+def reserve(path: str | os.PathLike[str], size: int) -> None:
+    """See that a file can grow to a size, where a library is to write it that does not notice, or survive, a full disk.
+
+    Args:
+        path: the file, made or emptied.
+        size: in bytes.
+
+    Raises:
+        OSError: the disk, the quota or the limit of this process does not suffice. Systems that cannot tell, do not.
+    """
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                    raise
 
 
 def require_file(path: str | os.PathLike[str], role: str) -> None:

@@ -13,13 +13,15 @@ from monai.utils.module import optional_import
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .files import replacing, unreadable
+from .files import replacing, reserve, unreadable
 from .itk_image import from_itk, itk_affine, to_itk
 from .scan_request import Loaded, Request, no_number
 
 itk, _ = optional_import("itk")
 
 __all__ = ["component_type", "image_io", "itk_errors", "load_itk_file", "reason", "write_itk_file"]
+
+HEADER = 2**16  # bytes, at most, beside the voxels
 
 # component -> pixel type to read it as (ITK's Python package has not all), type of the array
 COMPONENTS: dict[str, tuple[str, type[np.generic]]] = {
@@ -76,6 +78,7 @@ def write_itk_file(path: str | os.PathLike[str], array: NDArray[Any], affine: ND
     """
     image = to_itk(array, affine)
     with replacing(path) as temporary:
+        reserve(temporary, array.nbytes + HEADER)
         try:
             itk.imwrite(image, os.fspath(temporary), compression=True)
         except RuntimeError as error:

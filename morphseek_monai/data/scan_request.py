@@ -79,7 +79,7 @@ class Request(NamedTuple):
         if self.frame is None and volumes > 1:
             raise DataError(f"{self.who} has shape {shape}; pick a volume with --frame (0 to {volumes - 1})")
         frame = self.frame or 0
-        if not isinstance(frame, int) or not 0 <= frame < volumes:
+        if not isinstance(frame, int) or isinstance(self.frame, bool) or not 0 <= frame < volumes:
             raise DataError(f"{self.who} has {volumes} volume(s), --frame must be 0 to {volumes - 1}, got {frame}")
         return frame
 

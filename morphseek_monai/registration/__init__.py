@@ -1,7 +1,7 @@
 """Register any two scans: read, align, run the network, bring the field to the fixed image, judge, report.
 
-``morphseek_monai.register`` is the whole; :class:`RegistrationResult` is what it gives. The companions work on the files of a finished
-registration, or on any transform that ITK reads.
+``morphseek_monai.register`` is the whole; :class:`RegistrationResult` is what it gives. The companions work on the
+files of a finished registration, or on any transform that ITK reads.
 """
 
 from .affine import Alignment, align

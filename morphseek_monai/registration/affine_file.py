@@ -26,9 +26,10 @@ def read_affine(path: str | os.PathLike[str]) -> Array:
     one, ANTs' ``0GenericAffine.mat`` among them.
 
     Args:
-        path: a transform file of ITK (``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat``; LPS mm, converted) that holds one
-            linear transform, or several, of which the last acts first; or a text of four rows of four numbers, apart by
-            white space or commas, in RAS mm. ``#`` begins a comment.
+        path: a transform file of ITK (``.h5``, ``.hdf5``, ``.tfm``, ``.txt``, ``.mat``; LPS mm, converted) with one
+            linear transform, or several, of which the last acts first; or a text of four rows of four numbers, apart
+            by white space or commas, in RAS mm, fixed -> moving. ``#`` begins a comment. FSL's FLIRT writes such a text
+            too, but in coordinates and a direction of its own: convert it first (``c3d_affine_tool``).
 
     Raises:
         DataError: the file is missing or something else, holds a displacement field or another deformation, or its
@@ -90,6 +91,6 @@ def _check(path: Path, matrix: Array) -> None:
         raise DataError(f"affine {path} must have an inverse, got {matrix[:3, :3].tolist()}; write it again")
     if np.linalg.det(matrix[:3, :3]) < 0:
         raise DataError(
-            f"affine {path} must not mirror, got the determinant {np.linalg.det(matrix[:3, :3]):.3g}; correct the sign of"
-            " an axis"
+            f"affine {path} must not mirror, got the determinant {np.linalg.det(matrix[:3, :3]):.3g}; correct the"
+            " sign of an axis"
         )

@@ -25,9 +25,8 @@ from morphseek_monai.data.scan import Scan, read_scan
 from .batch_summary import ERROR, PAIR, RESULT, summarise
 from .bundles import choose_bundle
 from .evaluation import score_labels
-from .model import RegistrationModel, load_model
+from .model import RegistrationModel, choose_device, load_model
 from .pair_list import PairRow
-from .register import _device as choose_device
 from .register import register
 
 __all__ = ["Share", "run_batch"]

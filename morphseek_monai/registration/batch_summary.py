@@ -71,7 +71,7 @@ def _line(row: PairRow, folder: Path) -> dict[str, Any] | None:
             failure = json.loads((folder / ERROR).read_text(encoding="utf-8"))
             return {**line, "seconds": failure["seconds"], "error": failure["error"]}
         pair, result = (json.loads((folder / name).read_text(encoding="utf-8")) for name in (PAIR, RESULT))
-    except FileNotFoundError:  # not done, or being done
+    except (FileNotFoundError, NotADirectoryError):  # not done, or being done
         return None
     metrics, dice = result["metrics"], pair.get("dice", {})
     return {
@@ -79,7 +79,7 @@ def _line(row: PairRow, folder: Path) -> dict[str, Any] | None:
         "verdict": result["verdict"],
         "similarity_before": round(metrics["before"]["similarity"], 5),
         "similarity_after": round(metrics["after"]["similarity"], 5),
-        "njd_percent": round(metrics["after"]["folding"], 5),
+        "njd_percent": round(metrics["after"]["njd_percent"], 5),
         "dice_before": round(dice["before"], 5) if dice else "",
         "dice_after": round(dice["after"], 5) if dice else "",
         "seconds": pair["seconds"],

@@ -38,7 +38,8 @@ def find_bundle(name: str | os.PathLike[str]) -> Path:
     for path in (Path(name), *(folder / name for folder in bundle_folders())):
         if (path / "configs").is_dir():
             return path
-    known = sorted({path.parent.name for folder in bundle_folders() for path in folder.glob("*/configs/")})
+    found = [path for folder in bundle_folders() for path in folder.glob("*/configs/register.json")]
+    known = sorted({path.parents[1].name for path in found})
     names = ", ".join(known) or "none found"
     raise DataError(f"bundle {name} is no folder of a bundle; give one, or a name of: {names}")
 

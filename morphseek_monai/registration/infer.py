@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from morphseek_monai.data.errors import DataError
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration.refine import refine_field, refine_latent
 from morphseek_monai.registration.score import label_free_score
@@ -25,13 +26,39 @@ class Search:
         samples: candidates drawn from the latent policy; the best by similarity and folding wins, their spread is the
             uncertainty. 0 draws none.
         refine: iterations of instance optimisation of the latents on this pair. 0 does none.
-        refine_field: whether the optimisation goes on with the displacement field itself.
+        refine_field: iterations of instance optimisation of the displacement field itself, after that. 0 does none.
+
+    Raises:
+        DataError: a value that none of this can be.
     """
 
     steps: int | str | None = None
     samples: int = 0
     refine: int = 0
-    refine_field: bool = False
+    refine_field: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps != "auto":
+            require_whole("steps", self.steps, 1, "auto or ")
+        require_whole("samples", self.samples)
+        require_whole("refine", self.refine)
+        require_whole("refine_field", self.refine_field)
+
+
+def require_whole(name: str, value: Any, least: int = 0, otherwise: str = "") -> None:
+    """Refuse what is no whole number of at least ``least``.
+
+    Args:
+        name: of the argument, for the message.
+        value: as it was given; True and False are no numbers.
+        least: smallest value.
+        otherwise: what else it may be, for the message.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise DataError(f"{name} must be {otherwise}a whole number of at least {least}, got {value!r}; correct it")
 
 
 class Found(NamedTuple):
@@ -39,11 +66,14 @@ class Found(NamedTuple):
 
     Attributes:
         ddf: ``(1, 3, D, H, W)`` in voxels of the network's grid.
+        plain: the network's own answer, which the verdict looks at: an optimisation raises the similarity of wrong
+            pairs too (docs/benchmarks/quality.md).
         spread: ``(1, 1, D, H, W)`` mm, or None.
         record: what was done, in plain types.
     """
 
     ddf: Tensor
+    plain: Tensor
     spread: Tensor | None
     record: dict[str, Any]
 
@@ -58,14 +88,12 @@ def find_field(network: MorphSeekNet, image: Tensor, spacing: NDArray[Any], sear
         search: how much to spend.
         seed: of the samples.
     """
+    with torch.no_grad():
+        ddf = plain = network(image)
+    record: dict[str, Any] = {"steps": network.steps}
     if search.steps is not None:
         done = run_steps(network, image, search.steps)
-        ddf = done.ddf
-        record: dict[str, Any] = {"steps": done.steps}
-    else:
-        with torch.no_grad():
-            ddf = network(image)
-        record = {"steps": network.steps}
+        ddf, record["steps"] = done.ddf, done.steps
     spread = None
     if search.samples:
         drawn = sample_fields(network, image, search.samples, spacing.tolist(), seed)
@@ -74,12 +102,12 @@ def find_field(network: MorphSeekNet, image: Tensor, spacing: NDArray[Any], sear
     if search.refine:
         refined = refine_latent(network, image, search.refine)
         ddf = _better(image, ddf, refined.ddf)
-        record["refined"] = {"latent": [refined.before, refined.after]}
-        if search.refine_field:
-            refined = refine_field(image, ddf, search.refine)
-            ddf = refined.ddf
-            record["refined"]["field"] = [refined.before, refined.after]
-    return Found(ddf, spread, record)
+        record["refined latent"] = [refined.before, refined.after]
+    if search.refine_field:
+        refined = refine_field(image, ddf, search.refine_field)
+        ddf = refined.ddf
+        record["refined field"] = [refined.before, refined.after]
+    return Found(ddf, plain, spread, record)
 
 
 def _better(image: Tensor, first: Tensor, second: Tensor) -> Tensor:

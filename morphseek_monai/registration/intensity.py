@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,11 +25,13 @@ class Prepared(NamedTuple):
         array: ``(X, Y, Z)`` float32 in [0, 1].
         modality: ``"mr"`` or ``"ct"``.
         how: what was done, in words.
+        notices: remarks for the user.
     """
 
     array: NDArray[np.float32]
     modality: str
     how: str
+    notices: tuple[str, ...] = ()
 
 
 def guess_modality(array: NDArray[Any]) -> str:
@@ -53,7 +56,7 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
         role: of the image, for the message.
 
     Raises:
-        DataError: the modality is unknown, the bundle was not made for it, or nothing is left but one value.
+        DataError: the modality is unknown, the bundle was not made for it, or no contrast is left.
     """
     if modality not in MODALITIES:
         raise DataError(f"{role} modality must be one of {', '.join(MODALITIES)}, got {modality!r}; correct it")
@@ -66,7 +69,17 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
             f" choose another --bundle, or set --{role.split()[0]}_modality"
         )
     transform, description = model.intensity[modality]
-    scaled = np.asarray(transform(torch.from_numpy(array.astype(np.float32))))
-    if not float(scaled.max()) > float(scaled.min()):
-        raise DataError(f"{role} is constant after its preparation as {modality} ({description}); set its modality")
-    return Prepared(scaled, modality, f"{modality}{' (guessed)' if guessed else ''}: {description}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MONAI warns where nearly all voxels are equal, which is refused below
+        scaled = np.asarray(transform(torch.from_numpy(array.astype(np.float32))))
+    low, high = float(scaled.min()), float(scaled.max())
+    if not 0 <= low < high <= 1:  # NaN: beyond single precision
+        raise DataError(
+            f"{role} has no contrast as {modality} ({description} gives {low:g} to {high:g}); set its modality, or crop"
+            " it to the anatomy"
+        )
+    notices: tuple[str, ...] = ()
+    if modality == "ct" and array.min() >= 0:
+        notices = (f"{role} is taken as ct but has no negative value, air has -1000 Hounsfield units: is it shifted?",)
+    how = f"{modality}{' (guessed)' if guessed else ''}: {description}"
+    return Prepared(scaled, modality, how, notices)

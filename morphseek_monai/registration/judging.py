@@ -32,7 +32,7 @@ def handedness(pair: NetworkPair) -> float | None:
     if pair.mirrored is None:
         return None
     fixed = pair.image[:, 1:]
-    both = torch.cat([pair.image[:, :1], pair.mirrored])
+    both = torch.cat([pair.aligned, pair.mirrored])
     own, mirrored = local_correlation(fixed, both, foreground(fixed)).tolist()
     return float(own - mirrored)
 
@@ -67,7 +67,16 @@ def make_checks(
     moving: Scan,
     model: RegistrationModel,
 ) -> list[Check]:
-    """All checks of one registration, see :mod:`morphseek_monai.registration.verdict`."""
+    """All checks of one registration, see :mod:`morphseek_monai.registration.verdict`.
+
+    Args:
+        pair: on the network's grid.
+        ddf: the field there.
+        native: the same on the grid of the result, with its inverse.
+        similarity: as :func:`similarities` gives it, but of the network's own answer, before any optimisation.
+        moving: the moving scan.
+        model: whose bundle has the limits.
+    """
     numbers = {
         "similarity": similarity["after"],
         "gain": similarity["after"] - similarity["before"],

@@ -1,7 +1,7 @@
 """How much memory a registration will take, and what to give up where there is less.
 
-The peak is that of one of three stages, whichever is the highest. What each holds per voxel was measured; how well the
-sum agrees with the memory of real runs is in ``docs/benchmarks/register_memory.md``.
+The peak is that of one of a few stages, whichever is the highest. What each holds per voxel was measured; how well the
+estimate agrees with the memory of real runs is in ``docs/benchmarks/register_memory.md``.
 """
 
 from __future__ import annotations
@@ -29,24 +29,27 @@ _LEAST = 2**20  # a limit below it is a forgotten unit
 
 
 class _Stage(NamedTuple):
-    """Bytes at one stage: per voxel of the fixed, the moving, the field's and the network's grid, and of libraries."""
+    """Bytes per voxel of the fixed, the moving and the field's grid, and whether the network's feature maps count."""
 
-    libraries: int
     fixed: int
     moving: int
     field: int
-    network: int
+    feature_maps: bool
 
 
-# beyond the process with both scans read; the network's feature maps come on top of the first
-_NETWORK = _Stage(400 * 2**20, 4, 4, 0, 60)
-_FIELD = _Stage(400 * 2**20, 8, 8, 240, 40)
-_SAVE = _Stage(640 * 2**20, 40, 4, 200, 0)
+# what comes on top of the process as it is with both scans read
+_STAGES = (
+    _Stage(20, 20, 0, feature_maps=False),  # intensities: percentiles of sorted copies
+    _Stage(8, 12, 56, feature_maps=True),  # the network runs again on the mirrored image, with the result in memory
+    _Stage(8, 4, 216, feature_maps=False),  # transforms: double precision, copied from NumPy to ITK and to the file
+    _Stage(60, 4, 76, feature_maps=False),  # report: everything on the fixed grid
+)
+_LIBRARIES = 840 * 2**20  # ITK and what else is loaded on first use
+_ITK_LOADED = "itk.ITKIOTransformHDF5Python"  # ITK loads itself piece by piece; this one is the last
 _WORKSPACE = 1.25  # convolutions on the CPU reorder their inputs
 _SAMPLES = 48  # per voxel of the network's grid: mean and squares of the fields, the best and the newest one
 _REFINE = 170  # the loss of the latents' optimisation
 _REFINE_FIELD = 260  # all of that of the field
-_ITK_LOADED = "itk.ITKIOTransformHDF5Python"  # ITK loads itself piece by piece; this one is the last
 
 
 def parse_memory(text: str | int | float) -> int:
@@ -148,7 +151,7 @@ def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, search: Sea
         gpu = maps if model.device.type == "cuda" else 0
         for field in (1, 2, 4):
             grid = coarsened(fixed, field) if field > 1 else fixed
-            host = _host_bytes([math.prod(g.size) for g in (fixed, moving, grid, network)], maps - gpu)
+            host = _host_bytes(fixed, moving, grid, maps - gpu)
             yield _Candidate(field, factor, grid, network, host, gpu)
 
 
@@ -164,17 +167,18 @@ def _network_bytes(model: RegistrationModel, size: tuple[int, int, int], search:
     needed = [forward_bytes(model.network, size) + _SAMPLES * voxels * bool(search.samples)]
     if search.refine:
         needed.append(gradient_bytes(model.network, size) + _REFINE * voxels)
-        needed.append(_REFINE_FIELD * voxels * search.refine_field)
+    if search.refine_field:
+        needed.append(_REFINE_FIELD * voxels)
     return int(_WORKSPACE * max(needed))
 
 
-def _host_bytes(counts: list[int], feature_maps: int) -> int:
-    loading = _ITK_LOADED not in sys.modules
-    network, *others = (
-        stage.libraries * loading + sum(count * size for count, size in zip(counts, stage[1:]))
-        for stage in (_NETWORK, _FIELD, _SAVE)
+def _host_bytes(fixed: Grid, moving: Grid, field: Grid, feature_maps: int) -> int:
+    counts = [math.prod(grid.size) for grid in (fixed, moving, field)]
+    peak = max(
+        sum(count * size for count, size in zip(counts, stage[:3])) + feature_maps * stage.feature_maps
+        for stage in _STAGES
     )
-    return resident_memory() + max(network + feature_maps, *others)
+    return resident_memory() + _LIBRARIES * (_ITK_LOADED not in sys.modules) + peak
 
 
 def _notices(chosen: _Candidate, full: _Candidate, allowed: int) -> tuple[str, ...]:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import torch
 from monai.bundle.config_parser import ConfigParser
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.handlers.weights import load_weights
 from morphseek_monai.networks import MorphSeekNet
+from morphseek_monai.registration.verdict import LIMITS
 
 CONFIGS = ("configs/inference.json", "configs/register.json")
+METADATA = "configs/metadata.json"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,25 @@ class RegistrationModel:
     device: torch.device
 
 
+def choose_device(device: str) -> torch.device:
+    """The device of that name; ``"auto"`` is the GPU if there is one.
+
+    Raises:
+        DataError: this machine has no such device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    must = f"device must be auto, cpu or cuda[:n] of this machine, got {device!r}"
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch built without CUDA asserts
+        raise DataError(f"{must} ({str(error).splitlines()[0]})") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise DataError(f"{must}; correct it")
+    return chosen
+
+
 def load_model(bundle: str | os.PathLike[str], device: str | torch.device = "cpu") -> RegistrationModel:
     """Load a bundle for registration of any two scans.
 
@@ -63,23 +85,31 @@ def load_model(bundle: str | os.PathLike[str], device: str | torch.device = "cpu
         DataError: a file is missing, is not what it should be, or the weights do not fit the network.
     """
     root = Path(bundle)
-    for config in CONFIGS:
+    for config in (*CONFIGS, METADATA):
         if not (root / config).is_file():
             raise DataError(f"bundle {root} has no {config}; give the folder of a MorphSeek registration bundle")
+    try:
+        return _load(root, torch.device(device))
+    except (ValueError, FileNotFoundError) as error:
+        raise DataError(f"bundle {root} cannot be used: {error}") from error
+    except (LookupError, TypeError, ImportError, RuntimeError) as error:  # of configs that somebody edited
+        raise DataError(f"bundle {root} cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _load(root: Path, device: torch.device) -> RegistrationModel:
     parser = ConfigParser()
     parser.read_config([str(root / config) for config in CONFIGS])
     parser["bundle_root"] = str(root)
-    parser.read_meta(str(root / "configs/metadata.json"))
+    parser.read_meta(str(root / METADATA))
     settings: dict[str, Any] = parser["register"]
     weights = root / "models/model.pt"
-    try:
-        network = parser.get_parsed_content("network_def")
-        load_weights(weights, network)
-    except (ValueError, FileNotFoundError) as error:
-        raise DataError(f"bundle {root} cannot be used: {error}") from error
+    network = parser.get_parsed_content("network_def")
+    load_weights(weights, network)
+    if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+        raise ValueError(f"{weights} has NaN or infinite weights; copy it again, or train it anew")
     network.to(device).eval().requires_grad_(False)
-    size = parser.get_parsed_content("register#size")
-    spacing = settings["spacing"]
+    size, spacing = parser.get_parsed_content("register#size"), settings["spacing"]
+    _check(size, settings)
     return RegistrationModel(
         network=network,
         size=(size[0], size[1], size[2]),
@@ -92,8 +122,18 @@ def load_model(bundle: str | os.PathLike[str], device: str | torch.device = "cpu
         name=root.resolve().name,
         version=parser["_meta_#version"],
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        device=torch.device(device),
+        device=device,
     )
+
+
+def _check(size: Sequence[int], settings: Mapping[str, Any]) -> None:
+    for name, value in (("size", size), ("spacing", settings["spacing"] or (1, 1, 1))):
+        if len(value) != 3 or not min(value) > 0:
+            raise ValueError(f"{name} in register.json must be three positive numbers, got {list(value)}; correct it")
+    nib.orientations.axcodes2ornt(tuple(settings["orientation"]))  # type: ignore[no-untyped-call]
+    unknown = sorted(set(settings["thresholds"]) - set(LIMITS))
+    if unknown:
+        raise ValueError(f"thresholds in register.json has {', '.join(unknown)}; it may have {', '.join(LIMITS)}")
 
 
 def _words(config: Mapping[str, Any]) -> str:

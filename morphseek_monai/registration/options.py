@@ -30,7 +30,7 @@ class RegisterOptions:
     steps: int | str | None = None
     samples: int = 0
     refine: int = 0
-    refine_field: bool = False
+    refine_field: int = 0
     seed: int = 0
     device: str = "auto"
     max_memory: str | None = None

@@ -27,7 +27,8 @@ class NetworkPair(NamedTuple):
     """A pair on the network's grid.
 
     Attributes:
-        image: ``(1, 2, D, H, W)``, aligned moving and fixed, in [0, 1].
+        image: ``(1, 2, D, H, W)``, moving and fixed, in [0, 1], as the network gets them.
+        aligned: the moving image by the alignment, ``(1, 1, D, H, W)``.
         by_headers: the moving image as its header places it, ``(1, 1, D, H, W)``.
         mirrored: the moving image mirrored left to right and aligned likewise; None where the bundle names no mirror.
         grid: of both; affine -> RAS mm.
@@ -39,6 +40,7 @@ class NetworkPair(NamedTuple):
     """
 
     image: Tensor
+    aligned: Tensor
     by_headers: Tensor
     mirrored: Tensor | None
     grid: Grid
@@ -99,6 +101,7 @@ def pair_scans(
         mirrored = as_tensor(onto_grid(there, grid, matrix @ mirror), device=model.device)
     return NetworkPair(
         image=as_tensor(aligned, fixed_image, device=model.device),
+        aligned=as_tensor(aligned, device=model.device),
         by_headers=as_tensor(onto_grid(there, grid, np.eye(4)), device=model.device),
         mirrored=mirrored,
         grid=Grid(grid.size, frame @ grid.affine),
@@ -106,7 +109,7 @@ def pair_scans(
         start=start,
         fixed=values,
         moving=moving_values,
-        notices=(*notices, *remarks),
+        notices=(*values.notices, *moving_values.notices, *notices, *remarks),
     )
 
 

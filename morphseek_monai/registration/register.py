@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,18 +18,20 @@ from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.scan import Scan, read_scan
 from morphseek_monai.fields import jacobian_determinant, njd_percent
 from morphseek_monai.registration.bundles import choose_bundle
-from morphseek_monai.registration.infer import Search, find_field
+from morphseek_monai.registration.infer import Search, find_field, require_whole
 from morphseek_monai.registration.judging import make_checks, similarities
-from morphseek_monai.registration.memory import plan_memory
-from morphseek_monai.registration.model import RegistrationModel, load_model
+from morphseek_monai.registration.memory import Plan, plan_memory
+from morphseek_monai.registration.model import RegistrationModel, choose_device, load_model
 from morphseek_monai.registration.native import native_field, native_map
 from morphseek_monai.registration.pairing import Affine, coarsened, pair_scans
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
 from morphseek_monai.registration.similarity import foreground
+from morphseek_monai.registration.start import choose_start
 from morphseek_monai.registration.transform import make_transform, resample
 from morphseek_monai.registration.verdict import verdict
 
+LOG = logging.getLogger("morphseek")
 CT_AIR = -1000.0  # what a CT shows where there is nothing
 
 
@@ -59,7 +63,8 @@ def register(
         moving: the image that is brought to it, likewise.
         bundle: name or folder of a bundle, or a loaded model (for many pairs); None takes the one for the modalities,
             see :func:`~morphseek_monai.registration.bundles.choose_bundle`.
-        affine: ``"auto"``; ``"off"`` trusts the headers; a file or a matrix ``(4, 4)`` is used as it is, RAS mm, points
+        affine: ``"auto"`` aligns, and keeps the headers where the network registers from them as well; ``"off"`` trusts
+            the headers; a file or a matrix ``(4, 4)`` is used as it is, RAS mm, points
             of the fixed -> points of the moving image.
         fixed_modality: ``"auto"``, ``"mr"`` or ``"ct"``.
         moving_modality: likewise.
@@ -84,6 +89,7 @@ def register(
     """
     clock = _Clock()
     search = search or Search()
+    require_whole("seed", seed)
     arguments = {
         "affine": affine.tolist() if isinstance(affine, np.ndarray) else os.fspath(affine),
         "fixed_modality": fixed_modality,
@@ -102,20 +108,53 @@ def register(
             model = bundle
         else:
             root = choose_bundle(bundle, (fixed_scan, moving_scan), (fixed_modality, moving_modality))
-            model = load_model(root, _device(device))
+            model = load_model(root, choose_device(device))
     plan = plan_memory(fixed_scan.grid, moving_scan.grid, model, search, max_memory)
+    LOG.info(plan.text)
+    modalities = (fixed_modality, moving_modality)
+    for attempt in (plan, _coarser(plan)):
+        try:
+            return _carry_out(
+                fixed_scan, moving_scan, model, affine, modalities, search, seed, attempt, arguments, clock
+            )
+        except (MemoryError, RuntimeError) as error:  # those of torch and ITK are RuntimeErrors
+            if not _is_out_of_memory(error):
+                raise
+        # only now is the error gone, which kept the tensors of all its frames
+        torch.cuda.empty_cache()
+    raise DataError(
+        f"memory ran out, on coarser grids too ({plan.text}); free memory, crop the images, or plan for less with"
+        " --max_memory"
+    )
+
+
+def _carry_out(
+    fixed_scan: Scan,
+    moving_scan: Scan,
+    model: RegistrationModel,
+    affine: Affine,
+    modalities: tuple[str, str],
+    search: Search,
+    seed: int,
+    plan: Plan,
+    arguments: dict[str, Any],
+    clock: _Clock,
+) -> RegistrationResult:
+    """Register what was read, as planned."""
     notices = [*fixed_scan.notices, *moving_scan.notices, *plan.notices, *_same_scan(fixed_scan, moving_scan)]
     with clock("align"):
-        modalities = (fixed_modality, moving_modality)
         pair = pair_scans(fixed_scan, moving_scan, model, affine, modalities, plan.network, seed)
         notices += pair.notices
     with clock("network"):
+        if isinstance(affine, str) and affine == "auto":
+            pair = choose_start(pair, model)
         found = find_field(model.network, pair.image, pair.grid.spacing, search, seed)
         similarity = similarities(pair, found.ddf)
-        if similarity["after"] < similarity["affine"]:
+        plain = similarity if found.ddf is found.plain else similarities(pair, found.plain)
+        if not similarity["after"] > similarity["affine"]:
             found = found._replace(ddf=torch.zeros_like(found.ddf))
             similarity["after"] = similarity["affine"]
-            notices.append("the network's field lowered the similarity and is left out: the result is the affine alone")
+            notices.append("the network's field raises no similarity and is left out: the result is the affine alone")
     with clock("native grid"):
         tissue = foreground(pair.image[:, 1:])
         field_grid = coarsened(fixed_scan.grid, plan.field) if plan.field > 1 else fixed_scan.grid
@@ -127,7 +166,8 @@ def register(
         transform = make_transform(pair.affine, native.ddf, field_grid)
         warped = resample(moving_scan.array, moving_scan.affine, transform, fixed_scan.grid, outside=outside)
     with clock("judge"):
-        checks = make_checks(pair, found.ddf, native, similarity, moving_scan, model)
+        judged = {**similarity, "after": max(plain["after"], similarity["affine"])}
+        checks = make_checks(pair, found.ddf, native, judged, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}
     metrics["after"] |= {f"inverse_error_{name}_mm": value for name, value in native.inverse_error.items()}
     metrics["after"]["njd_percent"] = float(njd_percent(native.ddf))
@@ -162,20 +202,26 @@ class _Clock:
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         start = perf_counter()
-        yield
-        self.seconds[stage] = round(perf_counter() - start, 3)
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + perf_counter() - start, 3)
 
 
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise DataError(f"device must be auto, cpu or cuda[:n] of this machine, got {device!r} ({reason})") from error
-    return chosen
+def _coarser(plan: Plan) -> Plan:
+    """What to try where the memory does not suffice after all."""
+    field = min(2 * plan.field, 4)
+    notice = (
+        f"memory ran out ({plan.text}): done again with the network's grid {2 * plan.network:g} times as coarse and the"
+        f" displacement field's voxels {field} times as large as the fixed image's; a lower --max_memory plans for it"
+    )
+    return plan._replace(network=2 * plan.network, field=field, notices=(*plan.notices, notice))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, torch, CUDA's libraries or ITK could not allocate."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or re.search("allocate memory|alloc_failed", str(error), re.IGNORECASE) is not None
 
 
 def _same_scan(fixed: Scan, moving: Scan) -> list[str]:

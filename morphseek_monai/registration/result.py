@@ -21,6 +21,8 @@ from morphseek_monai.registration.report import ReportView, write_report
 from morphseek_monai.registration.transform import make_transform, map_points, resample, write_transform
 from morphseek_monai.registration.verdict import Check
 
+OPTIONAL = ("uncertainty.nii.gz", "report.html", "report.png")  # files that not every registration writes
+
 
 @dataclass(frozen=True, eq=False)
 class RegistrationResult:
@@ -140,7 +142,8 @@ class RegistrationResult:
             DataError: the folder cannot be written.
         """
         folder = Path(folder)
-        (folder / "result.json").unlink(missing_ok=True)
+        for name in ("result.json", *OPTIONAL):  # of an earlier registration
+            (folder / name).unlink(missing_ok=True)
         write_scan(folder / "warped.nii.gz", self.warped_array, self.fixed.grid, self.fixed)
         like = self.fixed if self.field_grid.same_as(self.fixed.grid) else None
         write_scan(folder / "jacobian.nii.gz", self.jacobian, self.field_grid, like)

@@ -33,6 +33,6 @@ def choose_start(pair: NetworkPair, model: RegistrationModel) -> NetworkPair:
         after.append(float(local_correlation(fixed, warp(moving, ddf), foreground(fixed))))
     if after[1] - after[0] > WORTH:
         return pair
-    start = f"the headers, as good as the alignment: similarity {after[0]:.3f} after the network, {after[1]:.3f} with it"
+    start = f"auto, the headers: similarity {after[0]:.3f} after the network, {after[1]:.3f} from the alignment"
     image = torch.cat([pair.by_headers, fixed], dim=1)
     return pair._replace(image=image, affine=np.eye(4), start=start)

@@ -7,6 +7,7 @@ warped image on the *fixed* grid.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.data.files import replacing, require_file
+from morphseek_monai.data.files import replacing, require_file, reserve
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.itk_image import RAS_TO_LPS, place, to_itk
 from morphseek_monai.fields import ddf_to_world, world_to_ddf
 
 itk, _ = optional_import("itk")
 
-WRITABLE = (".h5", ".hdf5", ".tfm", ".txt")
+TEXT = (".tfm", ".txt")
+WRITABLE = (".h5", ".hdf5", *TEXT)
+OVERHEAD = 2**20  # bytes of a transform file, at most, beside its parameters
+
 INTERPOLATIONS = ("linear", "nearest", "bspline", "sinc")
 
 
@@ -95,8 +99,15 @@ def write_transform(path: str | os.PathLike[str], transform: Any) -> None:
     whole: Any = itk.CompositeTransform[itk.D if None in single else itk.F, 3].New()
     for part in parts if None in single else single:
         whole.AddTransform(part)
+    numbers = sum(part.GetNumberOfParameters() for part in parts)
     with replacing(path) as temporary:
-        itk.transformwrite([whole], os.fspath(temporary), compression=True)
+        reserve(temporary, (10 if None in single else 5) * numbers + OVERHEAD)  # of 8 and 4 bytes
+        try:
+            itk.transformwrite([whole], os.fspath(temporary), compression=True)
+        except RuntimeError as error:
+            raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
+        if path.suffix in TEXT and _is_cut_off(temporary, len(parts)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def read_transform(path: str | os.PathLike[str]) -> Any:
@@ -153,7 +164,7 @@ def resample(
         outside: value of points that come from beyond the image.
 
     Returns:
-        ``(X, Y, Z)`` of ``grid``; integers with ``nearest`` in their own dtype, else float32.
+        ``(X, Y, Z)`` of ``grid``; with ``nearest`` in the array's own dtype, else float32.
 
     Raises:
         ValueError: an unknown interpolation.
@@ -161,8 +172,8 @@ def resample(
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"resample() 'interpolation' must be of {INTERPOLATIONS}, got {interpolation!r}")
     # float64 holds every label exactly; ITK's wheel knows few integer types
-    labels = interpolation == "nearest" and array.dtype.kind in "iub"
-    image = to_itk(array.astype(np.float64 if labels else np.float32, copy=False), affine)
+    exact = interpolation == "nearest" and array.dtype != np.float32
+    image = to_itk(array.astype(np.float64 if exact else np.float32, copy=False), affine)
     resampler = itk.ResampleImageFilter.New(Input=image, Transform=transform)
     resampler.SetInterpolator(_interpolator(interpolation, type(image)))
     resampler.SetReferenceImage(_reference(grid))
@@ -170,7 +181,7 @@ def resample(
     resampler.SetDefaultPixelValue(float(outside))
     resampler.Update()
     result: NDArray[Any] = itk.array_from_image(resampler.GetOutput()).transpose(2, 1, 0)
-    return result.astype(array.dtype) if labels else result
+    return result.astype(array.dtype) if exact else result
 
 
 def to_ddf(transform: Any, grid: Grid) -> Tensor:
@@ -227,6 +238,12 @@ def linear_of(transform: Any) -> NDArray[np.float64] | None:
     for axis in range(3):
         lps[:3, axis] = np.array(list(transform.TransformPoint(np.eye(3)[axis].tolist()))) - origin
     return RAS_TO_LPS @ lps @ RAS_TO_LPS
+
+
+def _is_cut_off(path: Path, transforms: int) -> bool:
+    """Whether a text file ends early, for ITK's writer of text does not notice a full disk."""
+    text = path.read_bytes()
+    return not text.endswith(b"\n") or text.count(b"\nFixedParameters:") < transforms
 
 
 def _single_precision(transform: Any) -> Any | None:

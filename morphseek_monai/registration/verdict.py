@@ -34,8 +34,8 @@ class Limits(NamedTuple):
 
 LIMITS: dict[str, Limits] = {
     "similarity": Limits(
-        0.5, 0.25, "", "mean squared local correlation after registration, in the fixed image's tissue",
-        "look at the report: another anatomy, contrast or artefact; try --refine or another --bundle",
+        0.5, 0.25, "", "mean squared local correlation in the fixed tissue, after the network, before any --refine",
+        "look at the report: another anatomy, contrast or artefact; try another --bundle",
     ),
     "gain": Limits(
         0.0, -0.02, "", "similarity after minus before registration",
@@ -47,7 +47,7 @@ LIMITS: dict[str, Limits] = {
     ),
     "header overlap": Limits(
         5.0, None, "%", "the same, as the headers place the images, before alignment",
-        "the headers say that the scans show different places: check that they belong together",
+        "the headers say that the scans show different places: check that they belong together, use --affine auto",
     ),
     "volume": Limits(
         1.0, 2.0, "octaves", "size of the affine alignment's volume change, |log2 det|",

@@ -1,0 +1,64 @@
+"""Options as words and numbers, and what ``register`` is called with."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from morphseek_monai.apps.register import register as command
+from morphseek_monai.data.errors import DataError
+from morphseek_monai.registration.infer import Search
+from morphseek_monai.registration.options import RegisterOptions, make_options
+from morphseek_monai.registration.register import register
+
+
+def test_same_names_and_defaults_as_the_command() -> None:
+    parameters = list(inspect.signature(command).parameters.values())[3:]  # fixed, moving, out
+    options = RegisterOptions()
+    assert {p.name: p.default for p in parameters} == vars(options)
+
+
+def test_every_argument_is_one_of_the_function() -> None:
+    options = RegisterOptions(steps="auto", samples=3, refine=4, refine_field=6, seed=9, max_memory="2G")
+    arguments = options.arguments()
+    assert set(arguments) == set(inspect.signature(register).parameters) - {"fixed", "moving"}
+    assert arguments["search"] == Search("auto", 3, 4, True)
+    assert (arguments["seed"], arguments["max_memory"]) == (9, "2G")
+
+
+def test_one_modality_and_frame_for_both_images_or_each_its_own() -> None:
+    both = RegisterOptions(modality="ct", frame=2).arguments()
+    assert [both[k] for k in ("fixed_modality", "moving_modality", "fixed_frame", "moving_frame")] == ["ct", "ct", 2, 2]
+    own = RegisterOptions(modality="ct", moving_modality="mr", frame=2, fixed_frame=0).arguments()
+    assert [own[k] for k in ("fixed_modality", "moving_modality", "fixed_frame", "moving_frame")] == ["ct", "mr", 0, 2]
+
+
+def test_unknown_options_are_named() -> None:
+    with pytest.raises(DataError, match=r"batch: refined, sede is no option of morphseek register; known: bundle, aff"):
+        make_options({"sede": 1, "refined": 2, "seed": 3}, "batch")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"samples": "many"}, "samples must be a whole number, got 'many'"),
+        ({"samples": True}, "samples must be a whole number, got True"),
+        ({"samples": 2.5}, "samples must be a whole number, got 2.5"),
+        ({"seed": None}, "seed must be a whole number, got None"),
+        ({"report": 0}, "report must be True or False, got 0"),
+        ({"refine_field": "yes"}, "refine_field must be a whole number, got 'yes'"),
+        ({"frame": "first"}, "frame must be a whole number or None, got 'first'"),
+        ({"steps": 1.5}, "steps must be a whole number or a word or None, got 1.5"),
+        ({"affine": True}, "affine must be a word, got True"),
+    ],
+)
+def test_wrong_types_say_where(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError, match=f"^pairs.csv line 4: {words}; correct it$"):
+        make_options(values, "pairs.csv line 4")
+
+
+def test_words_that_look_like_numbers_stay_words() -> None:
+    options = make_options({"affine": 12, "max_memory": 4000000000, "bundle": 7, "steps": "auto"}, "here")
+    assert (options.affine, options.max_memory, options.bundle, options.steps) == ("12", "4000000000", "7", "auto")
