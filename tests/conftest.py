@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from morphseek_monai.registration.transform import make_transform, write_transfo
 
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]
+FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -73,6 +75,23 @@ def make_batch() -> MakeBatch:
         }
 
     return make
+
+
+@pytest.fixture
+def full_disk() -> FullDisk:
+    """``with full_disk(size):`` no file of this process grows beyond so many bytes, whoever writes it."""
+    resource = pytest.importorskip("resource")  # not on Windows
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
 
 
 @pytest.fixture(scope="session")

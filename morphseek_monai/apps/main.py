@@ -13,6 +13,7 @@ from .batch import batch
 from .build_atlas import build_atlas
 from .check_data import check_data
 from .compose import compose
+from .deferred import deferred, run_deferred
 from .evaluate import evaluate
 from .export_bundle import export_bundle
 from .info import info
@@ -53,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             doubtful and 1 after a failed registration.
     """
     try:
-        fire.Fire(COMMANDS, command=None if argv is None else list(argv), name="morphseek")
+        commands = {name: deferred(command) for name, command in COMMANDS.items()}
+        words = None if argv is None else list(argv)
+        fire.Fire(commands, command=words, name="morphseek", serialize=run_deferred)
     except Verdict as verdict:
         sys.stdout.write(f"{verdict.text}\n")
         raise SystemExit(verdict.code) from None

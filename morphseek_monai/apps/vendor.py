@@ -16,6 +16,7 @@ PACKAGE = __name__.partition(".")[0]
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = "scripts"
 
+_HEAD = '"""Code of this bundle."""\n'
 _DOTTED = re.compile(rf"(?<![\w./-]){PACKAGE}(?:\.[A-Za-z_]\w*)+")
 _FROM = re.compile(rf"\bfrom\s+({PACKAGE}[\w.]*)\s+import\s+(\w+(?:[ ,]+\w+)*)")
 _PREFIX = re.compile(
@@ -90,7 +91,9 @@ def vendor(modules: Iterable[str], folder: Path) -> None:
         if source is not None:
             target = folder / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(rewrite(source.read_text(encoding="utf-8")), encoding="utf-8")
+            # the package's own head offers registration, which a bundle's copies lack
+            text = _HEAD if module == PACKAGE else rewrite(source.read_text(encoding="utf-8"))
+            target.write_text(text, encoding="utf-8")
 
 
 def required_packages(modules: Iterable[str], listed: Mapping[str, str]) -> dict[str, str]:

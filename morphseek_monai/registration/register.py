@@ -114,9 +114,10 @@ def register(
     modalities = (fixed_modality, moving_modality)
     for attempt in (plan, _coarser(plan)):
         try:
-            return _carry_out(
-                fixed_scan, moving_scan, model, affine, modalities, search, seed, attempt, arguments, clock
-            )
+            with torch.autocast(model.device.type, enabled=False):  # a voxel at 200 is a whole one off in bfloat16
+                return _carry_out(
+                    fixed_scan, moving_scan, model, affine, modalities, search, seed, attempt, arguments, clock
+                )
         except (MemoryError, RuntimeError) as error:  # those of torch and ITK are RuntimeErrors
             if not _is_out_of_memory(error):
                 raise

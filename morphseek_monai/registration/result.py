@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -144,15 +145,21 @@ class RegistrationResult:
         folder = Path(folder)
         for name in ("result.json", *OPTIONAL):  # of an earlier registration
             (folder / name).unlink(missing_ok=True)
-        write_scan(folder / "warped.nii.gz", self.warped_array, self.fixed.grid, self.fixed)
-        like = self.fixed if self.field_grid.same_as(self.fixed.grid) else None
-        write_scan(folder / "jacobian.nii.gz", self.jacobian, self.field_grid, like)
-        if self.uncertainty is not None:
-            write_scan(folder / "uncertainty.nii.gz", self.uncertainty, self.field_grid, like)
-        write_transform(folder / "transform.h5", self.transform)
-        write_transform(folder / "inverse.h5", self.inverse)
-        if report:
-            write_report(folder, self.view())
+        # HDF5's compression takes as long as all the rest; one thread for both files, since the library wants no more
+        with ThreadPoolExecutor(1) as beside:
+            transforms = [
+                beside.submit(write_transform, folder / f"{name}.h5", transform)
+                for name, transform in (("transform", self.transform), ("inverse", self.inverse))
+            ]
+            write_scan(folder / "warped.nii.gz", self.warped_array, self.fixed.grid, self.fixed)
+            like = self.fixed if self.field_grid.same_as(self.fixed.grid) else None
+            write_scan(folder / "jacobian.nii.gz", self.jacobian, self.field_grid, like)
+            if self.uncertainty is not None:
+                write_scan(folder / "uncertainty.nii.gz", self.uncertainty, self.field_grid, like)
+            if report:
+                write_report(folder, self.view())
+        for written in transforms:
+            written.result()
         with replacing(folder / "result.json") as temporary:
             temporary.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from morphseek_monai.data import DataError
 from morphseek_monai.networks import GaussianPolicyHead, MorphSeekNet
 from morphseek_monai.registration.score import FOLDING_WEIGHT, check_pair, label_free_score
 
@@ -59,12 +60,13 @@ def sample_fields(
         The best field, all scores, and the spread.
 
     Raises:
-        ValueError: When the network has no policy, ``samples`` is below 1, ``tau`` is not positive, ``spacing`` is not
-            three positive numbers, or ``pair`` is not one pair.
+        DataError: When the network has no policy.
+        ValueError: When ``samples`` is below 1, ``tau`` is not positive, ``spacing`` is not three positive numbers, or
+            ``pair`` is not one pair.
     """
     check_pair(pair, "sample_fields")
     if network.head is None:
-        raise ValueError(
+        raise DataError(
             "sample_fields() needs a network with a Gaussian policy, got policy='none'; use --refine or --steps auto, "
             "or a bundle with policy='gaussian'"
         )

@@ -28,7 +28,9 @@ def local_correlation(fixed: Tensor, warped: Tensor, mask: Tensor | None = None,
 
     Example:
         >>> image = torch.rand(1, 1, 16, 16, 16)
-        >>> round(local_correlation(image, 1 - image).item(), 2)
+        >>> inside = torch.zeros(1, 1, 16, 16, 16, dtype=torch.bool)
+        >>> inside[..., 4:12, 4:12, 4:12] = True  # windows at the border see zeros beyond it
+        >>> round(local_correlation(image, 1 - image, inside).item(), 2)
         1.0
     """
     loss = LNCCLoss(window)

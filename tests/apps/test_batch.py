@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -225,7 +226,7 @@ def test_torchrun_shares_the_pairs(table: Path, uninterrupted: Path, tmp_path: P
     done = run(command(broken, tmp_path / "out", launcher=launcher))
     assert done.returncode == 0, done.stderr
     # rank 0 does lines 1, 3 and 5, rank 1 lines 2 (the broken one) and 4
-    told = sorted(line.split(":")[0] for line in done.stderr.splitlines() if " of " in line and line.startswith("["))
+    told = sorted(re.findall(r"^(\[\d\] \d of \d, \w+):", done.stderr, re.M))
     assert told == ["[0] 1 of 3, p0", "[0] 2 of 3, p1", "[0] 3 of 3, p3", "[1] 1 of 2, bad", "[1] 2 of 2, p2"]
     lines = lines_of(tmp_path / "out")
     assert [line["name"] for line in lines] == ["p0", "bad", "p1", "p2", "p3"]

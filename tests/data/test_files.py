@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import errno
 import gzip
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from morphseek_monai.data import DataError
-from morphseek_monai.data.files import replacing, require_file, unreadable
+from morphseek_monai.data.files import replacing, require_file, reserve, unreadable
+
+FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
 def test_replacing_keeps_the_extension_and_makes_folders(tmp_path: Path) -> None:
@@ -34,6 +40,28 @@ def test_replacing_names_an_unusable_folder(tmp_path: Path) -> None:
     refused = pytest.raises(DataError, match=r"file/x\.json cannot be written .*give a writable folder")
     with refused, replacing(tmp_path / "file" / "x.json"):
         pass
+
+
+def test_reserve_makes_room_or_says_that_there_is_none(tmp_path: Path, full_disk: FullDisk) -> None:
+    reserve(tmp_path / "a", 5000)
+    with full_disk(4000):
+        reserve(tmp_path / "b", 4000)
+        with pytest.raises(OSError, match="File too large"):
+            reserve(tmp_path / "c", 4001)
+
+
+@pytest.mark.parametrize(("number", "refused"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EINVAL, False)])
+def test_reserve_goes_on_where_the_system_cannot_tell(
+    number: int, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "posix_fallocate", answer)
+    with pytest.raises(OSError, match=os.strerror(number)) if refused else nullcontext():
+        reserve(tmp_path / "a", 10)
+    monkeypatch.delattr(os, "posix_fallocate")
+    reserve(tmp_path / "a", 10)
 
 
 def test_require_file(tmp_path: Path) -> None:

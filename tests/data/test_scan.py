@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from morphseek_monai.data import DataError
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import read_scan, read_series, same_type, write_scan
 
+FullDisk = Callable[[int], AbstractContextManager[None]]
 RNG = np.random.default_rng(0)
 IMAGE = RNG.normal(size=(8, 9, 10)).astype(np.float32)
 OBLIQUE = np.array([[0.6, -1.6, 0.0, 11.0], [0.8, 1.2, 0.0, -22.0], [0.0, 0.0, 3.0, 33.0], [0, 0, 0, 1]])
@@ -185,3 +188,18 @@ def test_nothing_is_left_when_the_disk_fills_up(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DataError, match=r"a.nii.gz cannot be written \(No space left on device\)"):
         write_scan(tmp_path / "a.nii.gz", IMAGE, GRID)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("missing", [1, 500])
+def test_a_file_that_lacks_its_last_bytes_is_none(
+    suffix: str, missing: int, full_disk: FullDisk, tmp_path: Path
+) -> None:
+    array = np.random.default_rng(0).random((30, 30, 30))
+    path = tmp_path / f"a{suffix}"
+    write_scan(path, array, Grid((30, 30, 30), np.eye(4)))
+    size = path.stat().st_size
+    path.write_text("old")
+    with full_disk(size - missing), pytest.raises(DataError, match=rf"a{suffix} cannot be written \("):
+        write_scan(path, array, Grid((30, 30, 30), np.eye(4)))
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

@@ -24,7 +24,7 @@ def test_every_argument_is_one_of_the_function() -> None:
     options = RegisterOptions(steps="auto", samples=3, refine=4, refine_field=6, seed=9, max_memory="2G")
     arguments = options.arguments()
     assert set(arguments) == set(inspect.signature(register).parameters) - {"fixed", "moving"}
-    assert arguments["search"] == Search("auto", 3, 4, True)
+    assert arguments["search"] == Search("auto", 3, 4, 6)
     assert (arguments["seed"], arguments["max_memory"]) == (9, "2G")
 
 

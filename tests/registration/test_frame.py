@@ -1,0 +1,163 @@
+"""The frame of the fixed image: no header, no order of axes changes what the network sees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations, product
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from morphseek_monai.registration.frame import MARGIN, frame_of, network_grid, orient, tissue_ends
+from morphseek_monai.registration.model import RegistrationModel
+
+from .conftest import turned
+
+SPACING = (1.0, 2.0, 3.0)
+ORIENTATIONS = [
+    "".join(letters[axis][side] for axis, side in zip(order, sides))
+    for letters in (("RL", "AP", "SI"),)
+    for order in permutations(range(3))
+    for sides in product((0, 1), repeat=3)
+]
+
+
+def ball(size: tuple[int, int, int], affine: Any, radius: float, at: Any = (0.0, 0, 0)) -> Any:
+    """Tissue of one value, and its affine."""
+    places = np.indices(size).reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3]
+    return (np.linalg.norm(places - at, axis=1) <= radius).reshape(size)
+
+
+def around(size: tuple[int, int, int], spacing: tuple[float, float, float], rigid: Any = None) -> Any:
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -np.array(spacing) * (np.array(size) - 1) / 2
+    return affine if rigid is None else rigid @ affine
+
+
+def test_there_are_48_orientations() -> None:
+    assert len(set(ORIENTATIONS)) == 48
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_every_storage_of_an_image_is_one_image_in_one_frame(orientation: str) -> None:
+    array = np.random.default_rng(0).random((4, 5, 6))
+    affine = turned((12, -20, 15), (3, -40, 8)) @ np.diag([*SPACING, 1.0])
+    nibabel: Any = nib.orientations
+    change = nibabel.ornt_transform(nibabel.io_orientation(affine), nibabel.axcodes2ornt(tuple(orientation)))
+    stored = nib.Nifti1Image(array, affine).as_reoriented(change)
+    plain = orient(array, affine, "RAS")
+    turned_back = orient(np.asarray(stored.dataobj), stored.affine, "RAS")
+    np.testing.assert_array_equal(turned_back.array, plain.array)
+    np.testing.assert_allclose(turned_back.affine, plain.affine, atol=1e-9)
+    np.testing.assert_allclose(frame_of(turned_back), frame_of(plain), atol=1e-9)
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "PIR", "SAL"])
+def test_voxels_stay_where_they_are_and_axes_point_as_asked(orientation: str) -> None:
+    array = np.random.default_rng(0).random((4, 5, 6))
+    affine = turned((12, -20, 15), (3, -40, 8)) @ np.diag([*SPACING, 1.0])
+    image = orient(array, affine, orientation)
+    assert "".join(nib.orientations.aff2axcodes(image.affine)) == orientation
+
+    def centre_of_mass(values: Any, matrix: Any) -> Any:
+        middle = np.array([(index * values).sum() / values.sum() for index in np.indices(values.shape)])
+        return matrix[:3, :3] @ middle + matrix[:3, 3]
+
+    np.testing.assert_allclose(centre_of_mass(image.array, image.affine), centre_of_mass(array, affine))
+
+
+@pytest.mark.parametrize("rigid", [turned((0, 0, 0)), turned((33, -21, 70), (500, -300, 900))])
+@pytest.mark.parametrize("orientation", ["RAS", "LPS", "LAS"])
+def test_within_its_frame_an_image_is_upright_and_centred(rigid: Any, orientation: str) -> None:
+    image = orient(np.zeros((4, 5, 6)), around((4, 5, 6), SPACING, rigid), orientation)
+    frame = frame_of(image)
+    np.testing.assert_allclose(frame[:3, :3] @ frame[:3, :3].T, np.eye(3), atol=1e-12)
+    here = image.within(frame)
+    np.testing.assert_allclose(here.affine[:3, :3], np.diag(image.grid.spacing), atol=1e-9)
+    np.testing.assert_allclose(here.grid.centre, 0, atol=1e-9)
+    np.testing.assert_allclose(frame @ here.affine, image.affine, atol=1e-9)
+
+
+def test_the_frame_of_a_sheared_image_is_the_nearest_rotation() -> None:
+    shear = np.eye(4)
+    shear[0, 1] = 0.3
+    rigid = turned((20, 10, -30))
+    frame = frame_of(orient(np.zeros((8, 8, 8)), rigid @ shear @ np.diag([2.0, 2, 2, 1]), "RAS"))
+    np.testing.assert_allclose(frame[:3, :3] @ frame[:3, :3].T, np.eye(3), atol=1e-12)
+    turn = np.degrees(np.arccos((np.trace(frame[:3, :3].T @ rigid[:3, :3]) - 1) / 2))
+    assert 0 < turn < np.degrees(0.3) / 2 + 1
+
+
+class TestTissueEnds:
+    def test_of_a_box(self) -> None:
+        tissue = np.zeros((20, 30, 40), dtype=bool)
+        tissue[3:15, 10:11, 0:40] = True
+        assert tissue_ends(tissue).tolist() == [[3, 10, 0], [14, 10, 39]]
+
+    def test_specks_are_no_anatomy(self) -> None:
+        tissue = np.zeros((40, 40, 40), dtype=bool)
+        tissue[10:30, 10:30, 10:30] = True
+        tissue[0, 0, 0] = tissue[39, 39, 39] = True
+        assert tissue_ends(tissue).tolist() == [[10, 10, 10], [29, 29, 29]]
+
+    def test_of_nothing_is_everything(self) -> None:
+        assert tissue_ends(np.zeros((8, 9, 10), dtype=bool)).tolist() == [[0, 0, 0], [7, 8, 9]]
+
+
+class TestNetworkGrid:
+    """The phantom bundle's network was trained on 48 voxels of 4 mm, its stride is 8 or 16."""
+
+    def grid(self, model: RegistrationModel, tissue: Any, spacing: tuple[float, float, float]) -> Any:
+        return network_grid(orient(tissue, around(tissue.shape, spacing), "RAS"), tissue, model)
+
+    def test_what_fits_keeps_size_and_spacing_and_is_centred(self, model: RegistrationModel) -> None:
+        size = (90, 70, 60)
+        tissue = ball(size, around(size, (2.0, 2.0, 3.0)), 60, (10, 0, 0))
+        grid, notices = self.grid(model, tissue, (2.0, 2.0, 3.0))
+        assert grid.size == (48, 48, 48) and notices == []
+        np.testing.assert_allclose(grid.spacing, 4)
+        np.testing.assert_allclose(grid.centre, 0, atol=1e-9)  # on the field of view, not the tissue
+
+    def test_what_does_not_fit_is_centred_on_the_tissue(self, model: RegistrationModel) -> None:
+        size = (150, 90, 90)
+        tissue = ball(size, around(size, (2.0, 2.0, 2.0)), 60, (70, 0, 0))
+        grid, notices = self.grid(model, tissue, (2.0, 2.0, 2.0))
+        assert grid.size == (48, 48, 48) and notices == []
+        np.testing.assert_allclose(grid.centre, [70, 0, 0], atol=2.1)
+
+    def test_it_grows_for_the_tissue_in_steps_of_the_stride(self, model: RegistrationModel) -> None:
+        size = (140, 90, 90)
+        tissue = np.zeros(size, dtype=bool)
+        tissue[5:135, 20:70, 20:70] = True  # 260 mm = 65 voxels, and margins
+        grid, notices = self.grid(model, tissue, (2.0, 2.0, 2.0))
+        stride = model.network.stride
+        assert grid.size[0] == -(-(65 + 2 * MARGIN) // stride) * stride and grid.size[1:] == (48, 48)
+        np.testing.assert_allclose(grid.spacing, 4)
+        assert notices == []
+
+    def test_beyond_twice_the_size_it_gets_coarser_and_says_so(self, model: RegistrationModel) -> None:
+        tissue = np.ones((60, 40, 40), dtype=bool)
+        grid, notices = self.grid(model, tissue, (10.0, 4.0, 4.0))
+        factor = (60 * 10 / 4 + 2 * MARGIN) / 96
+        np.testing.assert_allclose(grid.spacing, 4 * factor)
+        assert max(grid.size) <= 96 and grid.size[0] * grid.spacing[0] >= 600
+        (notice,) = notices
+        assert notice.startswith("the fixed image's foreground measures 600 x 160 x 160 mm")
+        assert notice.endswith(f"the network's grid is {factor:.2f} times as coarse")
+
+    def test_a_small_foreground_is_doubted(self, model: RegistrationModel) -> None:
+        size = (40, 40, 40)
+        tissue = ball(size, around(size, (2.0, 2.0, 2.0)), 30)
+        grid, (notice,) = self.grid(model, tissue, (2.0, 2.0, 2.0))
+        assert grid.size == (48, 48, 48) and notice.endswith("192 x 192 x 192 mm: is this its anatomy?")
+
+    def test_without_a_spacing_it_spans_the_foreground(self, model: RegistrationModel) -> None:
+        tissue = np.zeros((50, 60, 70), dtype=bool)
+        tissue[10:42, 5:53, 20:70] = True
+        grid, notices = self.grid(replace(model, spacing=None), tissue, (2.0, 2.0, 3.0))
+        assert grid.size == (48, 48, 48) and notices == []
+        np.testing.assert_allclose(grid.spacing * 48, [32 * 2, 48 * 2, 50 * 3])
+        middle = around((50, 60, 70), (2.0, 2.0, 3.0)) @ [25.5, 28.5, 44.5, 1]
+        np.testing.assert_allclose(grid.centre, middle[:3])

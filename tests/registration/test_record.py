@@ -1,0 +1,103 @@
+"""``result.json``: enough to repeat a registration, in plain JSON, and true."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from morphseek_monai import __version__
+from morphseek_monai.registration.infer import Search
+from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.registration.record import peak_memory, versions
+from morphseek_monai.registration.register import register
+
+from .conftest import Brains, turned
+
+
+@pytest.fixture(scope="module")
+def files(brains: Brains, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("record")
+    paths = [folder / "fixed.nii.gz", folder / "moving.nii.gz"]
+    for subject, path in enumerate(paths):
+        nib.save(nib.Nifti1Image(brains.arrays[subject].astype(np.int16), brains.affine), path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def record(files: list[Path], model: RegistrationModel) -> dict[str, Any]:
+    """As it is read from the file: tuples are lists, nothing is left out."""
+    options: dict[str, Any] = {"affine": turned((0, 0, 3), (1, 2, 3)), "seed": 7, "max_memory": "100G"}
+    result = register(*files, bundle=model, search=Search(samples=1), moving_modality="mr", **options)
+    whole = json.loads(json.dumps(result.record, allow_nan=False))
+    assert whole == result.record or json.dumps(whole) == json.dumps(result.record)
+    return dict(whole)
+
+
+def test_sections(record: dict[str, Any]) -> None:
+    assert list(record) == [
+        *("verdict", "checks", "metrics", "notices", "fixed", "moving", "outside", "affine", "network", "bundle"),
+        *("seed", "arguments", "seconds", "estimated_memory_mib", "peak_memory_mib", "versions"),
+    ]
+
+
+def test_arguments_repeat_the_registration(
+    record: dict[str, Any], files: list[Path], model: RegistrationModel
+) -> None:
+    arguments = dict(record["arguments"])
+    search = Search(**{name: arguments.pop(name) for name in ("steps", "samples", "refine", "refine_field")})
+    arguments["affine"] = np.array(arguments["affine"])
+    again = register(record["fixed"]["path"], record["moving"]["path"], bundle=model, search=search, **arguments)
+    assert again.record["metrics"] == record["metrics"]
+    assert again.record["affine"]["matrix_ras_fixed_to_moving"] == record["affine"]["matrix_ras_fixed_to_moving"]
+
+
+def test_scans_are_described(record: dict[str, Any], files: list[Path], brains: Brains) -> None:
+    for role, path in zip(("fixed", "moving"), files):
+        scan = record[role]
+        assert scan["path"] == str(path) and scan["size"] == [48, 48, 48] and scan["spacing"] == [4, 4, 4]
+        assert scan["affine"] == brains.affine.tolist() and scan["dtype"] == "int16" and scan["modality"] == "mr"
+    assert "(guessed)" in record["fixed"]["intensity"] and "(guessed)" not in record["moving"]["intensity"]
+
+
+def test_checks_are_those_of_the_verdict(record: dict[str, Any]) -> None:
+    assert {"name", "value", "unit", "outcome", "limits", "note"} == set(record["checks"][0])
+    worst = {"succeeded": 0, "doubtful": 1, "failed": 2}
+    assert worst[record["verdict"]] == max(worst[check["outcome"]] for check in record["checks"])
+    assert list(record["metrics"]) == ["before", "affine", "after"]
+    folding = next(check["value"] for check in record["checks"] if check["name"] == "folding")
+    assert record["metrics"]["after"]["njd_percent"] == folding
+
+
+def test_network_and_bundle(record: dict[str, Any], model: RegistrationModel) -> None:
+    network = record["network"]
+    assert (network["size"], network["spacing"]) == ([48, 48, 48], [4, 4, 4])
+    assert network["steps"] == model.network.steps
+    assert len(network["scores"]) == 2  # the mean, and one sample
+    assert network["field"]["size"] == [48, 48, 48]
+    assert record["bundle"]["sha256"] == model.sha256 and record["bundle"]["device"] == "cpu"
+    assert record["seed"] == 7 and record["estimated_memory_mib"] > 100
+
+
+def test_seconds_of_every_stage(record: dict[str, Any]) -> None:
+    assert list(record["seconds"]) == ["read", "align", "network", "native grid", "warp", "judge"]
+    assert all(0 <= seconds < 600 for seconds in record["seconds"].values())
+
+
+def test_versions() -> None:
+    found = versions()
+    assert found["morphseek_monai"] == __version__ and found["torch"] == importlib.metadata.version("torch")
+    assert {"python", "monai", "itk", "nibabel", "numpy"} <= set(found)
+
+
+def test_peak_memory_is_in_bytes() -> None:
+    with open("/proc/self/status", encoding="ascii") as status:
+        high = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    assert peak_memory() == pytest.approx(high * 1024, rel=0.05)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 >= 50 * 2**20

@@ -1,0 +1,191 @@
+"""What a result gives back: images, points, labels, files, each in its own type and place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import itk
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from morphseek_monai.data.errors import DataError
+from morphseek_monai.registration.infer import Search
+from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.registration.register import register
+from morphseek_monai.registration.result import RegistrationResult
+from morphseek_monai.registration.transform import map_points, read_transform, to_ddf
+
+from .conftest import Brains, centred, turned
+
+FILES = {"warped.nii.gz", "jacobian.nii.gz", "transform.h5", "inverse.h5", "result.json"}
+
+
+@pytest.fixture(scope="module")
+def images(brains: Brains) -> tuple[Any, Any]:
+    fixed = brains.resampled(0, centred((40, 38, 36), (5.0, 4.8, 5.2), turned((8, -9, 12), (5, 6, 7))))
+    return fixed, brains.image(1)
+
+
+@pytest.fixture(scope="module")
+def result(images: tuple[Any, Any], model: RegistrationModel) -> RegistrationResult:
+    return register(*images, bundle=model, affine=turned((2, 3, -4), (4, -3, 2)), search=Search(samples=2))
+
+
+@pytest.fixture(scope="module")
+def saved(result: RegistrationResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "new" / "folder"
+    result.save(folder, report=False)
+    return folder
+
+
+def tissue(image: Any, step: int) -> Any:
+    """Some voxels of the brain."""
+    array = image.get_fdata()
+    return np.argwhere(array > 0.3 * array.max())[::step]
+
+
+def bright(image: Any) -> Any:
+    """Some points of the brain."""
+    return nib.affines.apply_affine(image.affine, tissue(image, 100))
+
+
+def test_the_transform_is_the_field_and_then_the_affine(result: RegistrationResult) -> None:
+    grid = result.field_grid
+    voxels = np.array([[20, 18, 17], [12, 25, 20], [30, 10, 11]])
+    moved = voxels + result.ddf[0][:, voxels[:, 0], voxels[:, 1], voxels[:, 2]].T.double().numpy()
+    world = nib.affines.apply_affine(result.affine @ grid.affine, moved)
+    found = result.map_points(nib.affines.apply_affine(grid.affine, voxels))
+    np.testing.assert_allclose(found, world, atol=1e-4)
+
+
+def test_points_there_and_back(result: RegistrationResult, images: tuple[Any, Any]) -> None:
+    points = bright(images[0])
+    there = result.map_points(points, "fixed")
+    assert np.linalg.norm(there - points, axis=1).mean() > 2
+    back = np.linalg.norm(result.map_points(there, "moving") - points, axis=1)
+    assert np.percentile(back, 95) < 1 and len(points) > 30
+
+
+def test_points_of_a_third_image_are_refused(result: RegistrationResult) -> None:
+    with pytest.raises(ValueError, match=r"map_points\(\) 'source' must be 'fixed' or 'moving', got 'atlas'"):
+        result.map_points(np.zeros((1, 3)), "atlas")
+
+
+def test_the_warped_image_is_the_moving_one_at_the_mapped_points(
+    result: RegistrationResult, images: tuple[Any, Any]
+) -> None:
+    from scipy.ndimage import map_coordinates
+
+    voxels = tissue(images[0], 50)
+    mapped = result.map_points(nib.affines.apply_affine(images[0].affine, voxels))
+    inside = np.linalg.inv(images[1].affine)
+    expected = map_coordinates(images[1].get_fdata(), nib.affines.apply_affine(inside, mapped).T, order=1)
+    found = result.warped_array[tuple(voxels.T)]
+    assert len(found) > 50 and found.std() > 0.05 * np.ptp(images[1].get_fdata())
+    np.testing.assert_allclose(found, expected, atol=1e-3 * np.ptp(images[1].get_fdata()))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ids"),
+    [
+        (np.uint8, (0, 3, 250)),
+        (np.int16, (0, 5, 1024)),
+        (np.uint16, (0, 11101, 11102)),
+        (np.int32, (0, 2**24, 2**24 + 1)),
+        (np.uint64, (0, 1, 2**32)),
+        (np.float32, (0, 2, 17)),
+        (np.float64, (0, 2, 2**24 + 1)),
+    ],
+)
+def test_labels_keep_their_ids(result: RegistrationResult, images: tuple[Any, Any], dtype: Any, ids: Any) -> None:
+    moving = images[1].get_fdata()
+    array = np.asarray(ids, dtype=dtype)[np.digitize(moving / moving.max(), [0.3, 0.6])]
+    warped = result.warp(MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(images[1].affine)))
+    assert set(np.unique(warped.numpy()).tolist()) - {0} == set(ids) - {0} and warped.numpy().dtype == dtype
+
+
+def test_warp_keeps_type_and_takes_other_grids(result: RegistrationResult, brains: Brains) -> None:
+    other = brains.resampled(1, centred((30, 64, 40), (6.0, 3.0, 5.0), turned((20, 0, 10), (3, 0, 0))))
+    found = result.warp(other)
+    assert type(found) is nib.Nifti1Image and found.shape == result.warped_array.shape
+    where = result.warped_array > 0.3 * result.warped_array.max()
+    assert np.corrcoef(found.get_fdata()[where], result.warped_array[where])[0, 1] > 0.8
+    image = itk.image_from_array(np.ascontiguousarray(brains.arrays[1].T))
+    assert isinstance(result.warp(image), type(image))
+
+
+def test_files_hold_what_the_result_holds(saved: Path, result: RegistrationResult, images: tuple[Any, Any]) -> None:
+    assert {path.name for path in saved.iterdir()} == FILES | {"uncertainty.nii.gz"}
+    for name, array in (("warped", result.warped_array), ("jacobian", result.jacobian)):
+        image: Any = nib.load(saved / f"{name}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(image.dataobj), array)
+        assert np.array_equal(image.affine, images[0].affine.astype(np.float32))
+        assert image.get_data_dtype() == np.float32
+    points = bright(images[0])
+    for name, source in (("transform", "fixed"), ("inverse", "moving")):
+        read = map_points(read_transform(saved / f"{name}.h5"), points)
+        np.testing.assert_allclose(read, result.map_points(points, source), atol=1e-4)
+    assert json.loads((saved / "result.json").read_text()) == json.loads(json.dumps(result.record))
+
+
+def test_the_uncertainty_lies_on_the_fixed_grid(saved: Path, result: RegistrationResult) -> None:
+    image: Any = nib.load(saved / "uncertainty.nii.gz")
+    assert image.shape == result.warped_array.shape and image.get_fdata().min() >= 0 < image.get_fdata().max()
+
+
+def test_nothing_of_an_earlier_registration_stays(result: RegistrationResult, tmp_path: Path) -> None:
+    import dataclasses
+
+    for name in ("uncertainty.nii.gz", "report.html", "report.png", "result.json", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    dataclasses.replace(result, uncertainty=None).save(tmp_path, report=False)
+    assert {path.name for path in tmp_path.iterdir()} == FILES | {"notes.txt"}
+    assert (tmp_path / "notes.txt").read_text() == "old"
+
+
+def test_result_json_is_written_last(
+    result: RegistrationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from morphseek_monai.registration import result as module
+
+    def full(*_: Any) -> None:
+        raise DataError("disk full")
+
+    (tmp_path / "result.json").write_text("of another pair")
+    monkeypatch.setattr(module, "write_report", full)
+    with pytest.raises(DataError, match="disk full"):
+        result.save(tmp_path)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_a_coarse_field_is_shown_on_the_fixed_grid(images: tuple[Any, Any], model: RegistrationModel) -> None:
+    from morphseek_monai.registration import register as module
+    from morphseek_monai.registration.memory import Plan
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "plan_memory", lambda *_: Plan(1, 2, 2, 1.0, ("coarser",)))
+        result = register(*images, bundle=model, affine="off")
+    assert result.field_grid.size == (20, 19, 18) and "coarser" in result.notices
+    view = result.view()
+    assert view.jacobian.shape == view.warped.shape == images[0].shape
+    voxels = np.array([[20, 18, 17], [12, 25, 20]])
+    world = nib.affines.apply_affine(images[0].affine, voxels)
+    whole = to_ddf(result.transform, result.fixed.grid)[0]
+    shown = view.ddf[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]].T * result.fixed.grid.spacing
+    exact = whole[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]].T.numpy() * result.fixed.grid.spacing
+    assert np.linalg.norm(exact, axis=1).max() > 1
+    np.testing.assert_allclose(shown, exact, atol=1.5)  # the nearest of voxels of 10 mm
+    lengths = np.linalg.norm(result.map_points(world) - world, axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(exact, axis=1), atol=0.1)
+
+
+def test_negative_ids_are_labels_if_the_user_says_so(result: RegistrationResult, images: tuple[Any, Any]) -> None:
+    moving = images[1].get_fdata()
+    labels = nib.Nifti1Image(np.where(moving > 0.3 * moving.max(), -5, 7).astype(np.int16), images[1].affine)
+    assert set(np.unique(result.warp(labels, "nearest").get_fdata())) <= {-5, 0, 7}
+    assert len(np.unique(result.warp(labels).get_fdata())) > 3
