@@ -46,8 +46,10 @@ def gibibytes(size: float) -> str:
     Example:
         >>> gibibytes(3 * 2**29)
         '1.5 GiB'
+        >>> gibibytes(2e6)
+        '0.0019 GiB'
     """
-    return f"{size / 2**30:.1f} GiB"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**30:.2g} GiB"
 
 
 def _limits() -> Iterator[tuple[int, int]]:

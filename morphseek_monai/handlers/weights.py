@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pickle import UnpicklingError
 from typing import Any
 
 import ignite.distributed as idist
@@ -67,6 +68,8 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged or untrusted file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, UnpicklingError):  # its text advises to let the file run its code
+            reason = "damaged, or it holds more than tensors"
         raise ValueError(f"{path} is not a readable checkpoint of tensors ({reason}); write it again") from error
 
 
