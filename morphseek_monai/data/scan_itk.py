@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import locale
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ def component_type(io: Any) -> tuple[Any, type[np.generic]]:
 
 @contextmanager
 def itk_errors(path: str, who: str) -> Iterator[None]:
-    """ITK's errors in one line, its warnings not at all.
+    """ITK's errors in one line, its warnings not at all, and the locale as it was.
 
     Args:
         path: the file, looked at for a plain reason.
@@ -117,6 +118,7 @@ def itk_errors(path: str, who: str) -> Iterator[None]:
         DataError: anything went wrong.
     """
     shown = itk.Object.GetGlobalWarningDisplay()
+    spoken = locale.setlocale(locale.LC_ALL)
     itk.Object.SetGlobalWarningDisplay(False)
     try:
         yield
@@ -131,6 +133,8 @@ def itk_errors(path: str, who: str) -> Iterator[None]:
         raise DataError(f"{who} {found}") from error
     finally:
         itk.Object.SetGlobalWarningDisplay(shown)
+        if locale.setlocale(locale.LC_ALL) != spoken:  # its VTK reader sets C, and Python would take ASCII for files
+            locale.setlocale(locale.LC_ALL, spoken)
 
 
 def reason(error: Exception) -> str:

@@ -76,7 +76,7 @@ class CurveLog:
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -87,4 +87,4 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     with whole(path) as temporary:
-        temporary.write_text(text.getvalue(), newline="")
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")

@@ -79,8 +79,9 @@ def test_unknown_is_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux only")
 def test_this_process_grows_by_what_it_allocates() -> None:
     before = resident_memory()
-    block = np.ones(64 * 2**20, dtype=np.uint8)
-    assert 60 * 2**20 < resident_memory() - before < 80 * 2**20
+    block = np.ones(512 * 2**20, dtype=np.uint8)
+    # a kernel may take idle pages of the process away meanwhile
+    assert 0.8 * block.nbytes < resident_memory() - before < 1.2 * block.nbytes
     assert available_memory() > resident_memory() > block.nbytes
     assert available_memory() <= machine_memory() + 2**30
 

@@ -98,7 +98,7 @@ def test_weights_with_code_are_refused_and_the_code_does_not_run(how: str, bundl
         torch.save({"model": planted}, path)
     else:
         path.write_bytes(pickle.dumps(planted, protocol=2))
-    with pytest.raises(DataError, match=r"^bundle .*my_bundle cannot be used: .* is not a readable checkpoint") as error:
+    with pytest.raises(DataError, match=r"^bundle .*my_bundle cannot be used: .* is not a readable check") as error:
         load_model(bundle)
     assert "weights_only" not in str(error.value)  # torch's advice: the file may run what it likes
     assert not (tmp_path / "ran").exists()
