@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import locale
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -28,6 +29,14 @@ from morphseek_monai.registration.transform import make_transform, write_transfo
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]
 FullDisk = Callable[[int], AbstractContextManager[None]]
+
+
+@pytest.fixture(autouse=True)
+def keep_locale() -> Iterator[None]:
+    """Readers of SimpleITK, an oracle, may leave the C locale, where Python takes text files for ASCII."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import locale
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ def simpleitk(folder: Path) -> sitk.Image:
 
 def test_a_folder_is_one_scan_where_simpleitk_sees_it(write_series: WriteSeries) -> None:
     folder = write_series()
+    before = locale.setlocale(locale.LC_ALL)
     scan = read_scan(folder)
+    assert locale.setlocale(locale.LC_ALL) == before
     image = simpleitk(folder)
     assert scan.notices == ()
     assert scan.name == str(folder)

@@ -38,7 +38,6 @@ def test_a_bright_voxel_lies_where_simpleitk_says(suffix: str, tmp_path: Path) -
     assert locale.setlocale(locale.LC_ALL) == before  # ITK's VTK reader changes it
     np.testing.assert_array_equal(scan.array, values)
     image = sitk.ReadImage(str(path))
-    locale.setlocale(locale.LC_ALL, before)
     x, y, z = image.TransformIndexToPhysicalPoint((5, 1, 7))
     index = np.unravel_index(scan.array.argmax(), scan.array.shape)
     np.testing.assert_allclose(scan.affine @ [*index, 1], [-x, -y, z, 1], atol=1e-5)
