@@ -80,6 +80,7 @@ def test_require_file(tmp_path: Path) -> None:
         ("a.nii.gz", gzip.compress(bytes(range(256)) * 40)[:-20], "truncated or damaged"),
         ("a.nii.gz", gzip.compress(b"x" * 99)[:-8] + b"\0" * 8, "truncated or damaged"),  # checksum
     ],
+    ids=["empty", "plain", "compressed", "cut", "damaged"],  # gzip writes the time, and names of tests must be the same
 )
 def test_unreadable_says_why(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
     (tmp_path / name).write_bytes(content)
