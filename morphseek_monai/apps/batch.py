@@ -13,6 +13,7 @@ import torch
 from ..data.errors import DataError
 from ..registration.batch import Share, run_batch
 from ..registration.batch_summary import SUMMARY, UNDONE, count_outcomes
+from ..registration.infer import require_whole
 from ..registration.options import make_options
 from ..registration.pair_list import PairRow, read_pairs
 from ..registration.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
@@ -44,8 +45,7 @@ def batch(pairs: str, out: str, overwrite: bool = False, jobs: int = 1, **option
         DataError: the table or an option cannot be used.
         SystemExit: 1 or 3, see above.
     """
-    if type(jobs) is not int or jobs < 1:
-        raise DataError(f"batch: --jobs must be a whole number of at least 1, got {jobs!r}; correct it")
+    require_whole("batch: --jobs", jobs, 1)
     if isinstance(out, bool) or not str(out):  # --out without a value, or with an empty shell variable
         raise DataError(f"batch: --out must be a folder, got {out!r}; name one")
     make_options(options, "batch")  # tells a wrong option as one of the command line, not of the table's first line

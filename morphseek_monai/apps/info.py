@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from ..data.machine import machine_memory
+from ..data.machine import gibibytes, machine_memory
 from ..version import __version__
 
 __all__ = ["info"]
@@ -31,7 +31,7 @@ def info() -> str:
         ("python", f"{platform.python_version()} ({platform.python_implementation()})"),
         ("system", f"{platform.system()} {platform.release()}, {platform.machine()}"),
         ("processors", f"{_usable_processors()} usable of {os.cpu_count()}, torch threads {torch.get_num_threads()}"),
-        ("memory", f"{machine_memory() / 2**30:.1f} GiB" if machine_memory() else "unknown"),
+        ("memory", gibibytes(machine_memory()) if machine_memory() else "unknown"),
         ("accelerator", _accelerator()),
         *((name, _version(name)) for name in _PACKAGES),
     ]

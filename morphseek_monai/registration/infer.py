@@ -66,30 +66,29 @@ class Found(NamedTuple):
 
     Attributes:
         ddf: ``(1, 3, D, H, W)`` in voxels of the network's grid.
-        plain: the network's own answer, which the verdict looks at: an optimisation raises the similarity of wrong
-            pairs too (docs/benchmarks/quality.md).
         spread: ``(1, 1, D, H, W)`` mm, or None.
         record: what was done, in plain types.
     """
 
     ddf: Tensor
-    plain: Tensor
     spread: Tensor | None
     record: dict[str, Any]
 
 
-def find_field(network: MorphSeekNet, image: Tensor, spacing: NDArray[Any], search: Search, seed: int) -> Found:
-    """Register a prepared pair ``(1, 2, D, H, W)``.
+def find_field(
+    network: MorphSeekNet, image: Tensor, plain: Tensor, spacing: NDArray[Any], search: Search, seed: int
+) -> Found:
+    """Spend what was asked for on a prepared pair ``(1, 2, D, H, W)``.
 
     Args:
         network: in evaluation mode.
         image: moving and fixed, in [0, 1].
+        plain: the network's own answer to it, ``(1, 3, D, H, W)``.
         spacing: ``(3,)`` mm of its grid.
         search: how much to spend.
         seed: of the samples.
     """
-    with torch.no_grad():
-        ddf = plain = network(image)
+    ddf = plain
     record: dict[str, Any] = {"steps": network.steps}
     if search.steps is not None:
         done = run_steps(network, image, search.steps)
@@ -107,7 +106,7 @@ def find_field(network: MorphSeekNet, image: Tensor, spacing: NDArray[Any], sear
         refined = refine_field(image, ddf, search.refine_field)
         ddf = refined.ddf
         record["refined field"] = [refined.before, refined.after]
-    return Found(ddf, plain, spread, record)
+    return Found(ddf, spread, record)
 
 
 def _better(image: Tensor, first: Tensor, second: Tensor) -> Tensor:
