@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.apps.progress import progress
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.registration.options import RegisterOptions
-from morphseek_monai.registration.register import register as register_pair
-from morphseek_monai.registration.result import RegistrationResult
+from morphseek_monai.data.files import require_file, require_scan
 from morphseek_monai.registration.verdict import EXIT_CODES, SUCCEEDED
+
+if TYPE_CHECKING:
+    from morphseek_monai.registration.options import RegisterOptions
+    from morphseek_monai.registration.result import RegistrationResult
 
 __all__ = ["register"]
 
@@ -71,8 +73,12 @@ def register(
         raise DataError(f"out must be a folder, got {out!r}; name one")
     if not isinstance(report, bool):
         raise DataError(f"report must be True or False, got {report!r}; correct it")
+    require_scan(str(fixed), "fixed image")
+    require_scan(str(moving), "moving image")
     folder = Path(str(out))
     require_writable(folder)
+    from morphseek_monai.registration.options import RegisterOptions
+
     options = RegisterOptions(
         bundle=None if bundle is None else str(bundle),
         affine=str(affine),
@@ -90,6 +96,9 @@ def register(
         device=device,
         max_memory=max_memory,
     )
+    _check(options)
+    from morphseek_monai.registration.register import register as register_pair
+
     with progress():
         result = register_pair(str(fixed), str(moving), **options.arguments())
         result.save(folder, report)
@@ -97,6 +106,29 @@ def register(
     if result.verdict == SUCCEEDED:
         return text
     raise Verdict(text, EXIT_CODES[result.verdict])
+
+
+def _check(options: RegisterOptions) -> None:
+    """Refuse wrong options before the scans are read and the network is loaded; both take seconds."""
+    from morphseek_monai.registration.bundles import find_bundle
+    from morphseek_monai.registration.infer import require_whole
+    from morphseek_monai.registration.intensity import MODALITIES
+    from morphseek_monai.registration.memory import parse_memory
+    from morphseek_monai.registration.model import choose_device
+
+    arguments = options.arguments()  # the search checks its own numbers
+    require_whole("seed", options.seed)
+    for role in ("fixed", "moving"):
+        if (modality := arguments[f"{role}_modality"]) not in MODALITIES:
+            must = f"{role} image modality must be one of {', '.join(MODALITIES)}"
+            raise DataError(f"{must}, got {modality!r}; correct it")
+    if options.affine not in ("auto", "off"):
+        require_file(options.affine, "affine")
+    choose_device(options.device)
+    if options.max_memory is not None:
+        parse_memory(options.max_memory)
+    if options.bundle is not None:
+        find_bundle(options.bundle)
 
 
 class Verdict(SystemExit):

@@ -140,28 +140,31 @@ def _modules_of(name: str) -> list[str]:
     return [module for module in prefixes if _source(module) is not None]
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only type checkers read."""
+def _executed(node: ast.AST, lazy: bool) -> Iterator[ast.AST]:
+    """All nodes but those that only type checkers read; a package takes its public names from there, one by one."""
     yield node
     for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
-            yield from _executed(child)
+        typing = isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"
+        if lazy or not typing:
+            yield from _executed(child, lazy)
 
 
 def _imports(module: str) -> set[str]:
-    """Dotted names that a module imports: absolute, relative, or through MONAI's ``optional_import``."""
+    """Dotted names that a module imports: absolute, relative, or through ``lazy_module``."""
     source = _source(module)
     if source is None:
         return set()
-    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    is_package = source.name == "__init__.py"
+    package = module if is_package else module.rpartition(".")[0]
+    lazy = is_package and module != PACKAGE  # whose own head offers registration, which a bundle's copies lack
     names: set[str] = set()
-    for node in _executed(ast.parse(source.read_text(encoding="utf-8"))):
+    for node in _executed(ast.parse(source.read_text(encoding="utf-8")), lazy):
         match node:
             case ast.Import():
                 names |= {alias.name for alias in node.names}
             case ast.ImportFrom():
                 base = resolve_name("." * node.level + (node.module or ""), package)
                 names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-            case ast.Call(func=ast.Name(id="optional_import"), args=[ast.Constant(value=str(name)), *_]):
+            case ast.Call(func=ast.Name(id="lazy_module"), args=[ast.Constant(value=str(name)), *_]):
                 names.add(name)
     return names

@@ -11,10 +11,8 @@ from typing import Any
 
 import nibabel as nib
 import torch
-from monai.bundle.config_parser import ConfigParser
 
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.handlers.weights import load_weights
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration.verdict import LIMITS
 
@@ -97,6 +95,11 @@ def load_model(bundle: str | os.PathLike[str], device: str | torch.device = "cpu
 
 
 def _load(root: Path, device: torch.device) -> RegistrationModel:
+    # here, since a scan or an option that is refused should not wait for MONAI
+    from monai.bundle.config_parser import ConfigParser
+
+    from morphseek_monai.handlers.weights import load_weights
+
     parser = ConfigParser()
     parser.read_config([str(root / config) for config in CONFIGS])
     parser["bundle_root"] = str(root)

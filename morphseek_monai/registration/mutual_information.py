@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 from scipy import ndimage
 
-itk, _ = optional_import("itk")
+from morphseek_monai.lazy import lazy_module
+
+itk = lazy_module("itk")
 
 __all__ = ["Volume", "climb", "mutual_information", "sample"]
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from torch import Tensor
 from morphseek_monai.data.files import replacing
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import Scan, read_scan, same_type, write_scan
-from morphseek_monai.registration.report import ReportView, write_report
 from morphseek_monai.registration.transform import make_transform, map_points, resample, write_transform
 from morphseek_monai.registration.verdict import Check
+
+if TYPE_CHECKING:
+    from morphseek_monai.registration.report import ReportView
 
 OPTIONAL = ("uncertainty.nii.gz", "report.html", "report.png")  # files that not every registration writes
 
@@ -112,6 +114,8 @@ class RegistrationResult:
         )
         before, aligned = placed
         at_fixed = _Nearest(self.field_grid, grid)
+        from morphseek_monai.registration.report import ReportView
+
         return ReportView(
             title=f"{_short(moving.name)} to {_short(self.fixed.name)}",
             verdict=self.verdict,
@@ -157,6 +161,8 @@ class RegistrationResult:
             if self.uncertainty is not None:
                 write_scan(folder / "uncertainty.nii.gz", self.uncertainty, self.field_grid, like)
             if report:
+                from morphseek_monai.registration.report import write_report  # Matplotlib
+
                 write_report(folder, self.view())
         for written in transforms:
             written.result()

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,8 +22,9 @@ from morphseek_monai.data.files import replacing, require_file, reserve
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.itk_image import RAS_TO_LPS, place, to_itk
 from morphseek_monai.fields import ddf_to_world, world_to_ddf
+from morphseek_monai.lazy import lazy_module
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 TEXT = (".tfm", ".txt")
 WRITABLE = (".h5", ".hdf5", *TEXT)
