@@ -45,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         words = sys.argv[1:] if argv is None else list(argv)
         asked = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS  # all for the help, or a misspelt name
+        if {"--help", "-h"} & set(words) and "--" not in words:
+            # Fire takes --help for an option of a command that takes any
+            words = [*(asked if len(asked) == 1 else ()), "--", "--help"]
         commands = {name: deferred(find_command(name)) for name in asked}
         fire.Fire(commands, command=words, name="morphseek", serialize=run_deferred)
     except Verdict as verdict:
