@@ -74,7 +74,18 @@ def test_lines(whole: Path) -> None:
     for term in ("reward", "reward_spread", "sigma", "policy", "loss"):
         assert line[f"term_{term}"] == last[term] != ""
     assert lines["warmup", "0"]["term_reward"] == ""
-    assert lines["warmup", "0"]["dice"] != lines["warmup", "1"]["dice"]
+    # not the Dice: no voxel of two small networks may have changed its label, which is one number for both
+    assert lines["warmup", "0"]["term_loss"] != lines["warmup", "1"]["term_loss"]
+
+
+def test_seeds_are_trainings_of_their_own(whole: Path) -> None:
+    """Each line has the numbers of its own seed's run, and no two seeds come to the same weights."""
+    for (row, seed), line in table(whole / "phantom.csv").items():
+        assert line["term_loss"] == curves(whole / "phantom" / row / f"seed{seed}")[-1]["loss"] != ""
+    for row, phase in (("warmup", "warmup"), ("grpo", "grpo")):
+        first, second = (model(whole / "phantom" / row / f"seed{seed}", phase) for seed in "01")
+        assert first.keys() == second.keys()
+        assert not any(torch.equal(first[name], second[name]) for name in first if name.endswith("weight"))
 
 
 def test_last_weights_are_evaluated(whole: Path) -> None:
