@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from morphseek_monai.data.grid import Grid
-from morphseek_monai.registration.mutual_information import Volume, climb, mutual_information, sample
+from morphseek_monai.registration.lattice_search import candidates
+from morphseek_monai.registration.linear_map import Model, ascend, plausible, translation
+from morphseek_monai.registration.mutual_information import MutualInformation
+from morphseek_monai.registration.volume import Volume, combine
 
 __all__ = ["Alignment", "align"]
 
@@ -16,11 +20,15 @@ Array = NDArray[np.float64]
 
 # a head of 224 mm is seen at 8, 4 and 2 mm; a mouse or a torso at as many voxels
 VOXELS_ALONG = 56
-POINTS = 20000
+POINTS = {"coarse": 4000, "middle": 10000, "fine": 20000}
+MODELS: tuple[Model, ...] = ("rigid", "similarity", "affine")
 NEARLY = 0.99  # of the best start's mutual information: as good as it; the headers then win over the other starts
+UPRIGHT = 0.9  # the same for a start that turns the body: rarely is a header that wrong, often a body that symmetric
 LEAST_GAIN = 1.001  # less is interpolation and noise: images that are aligned already stay as they are
-# beyond these, two images do not show the same part of two bodies
-LEAST_SCALE, MOST_SCALE, MOST_SHEAR = 0.5, 2.0, 0.5
+TRIED = 6  # ways of laying the images on each other that are looked at closely
+# voxels around the body that are compared too: without them nothing holds its surface in place; all of the air
+# around it would count the surface alone (labels of brains overlap less then)
+MARGIN = 2
 
 
 class Alignment(NamedTuple):
@@ -43,7 +51,15 @@ class Alignment(NamedTuple):
 
 
 def align(
-    fixed: NDArray[Any], fixed_grid: Grid, moving: NDArray[Any], moving_grid: Grid, seed: int = 0
+    fixed: NDArray[Any],
+    fixed_grid: Grid,
+    moving: NDArray[Any],
+    moving_grid: Grid,
+    seed: int = 0,
+    *,
+    model: Model = "affine",
+    fixed_mask: NDArray[Any] | None = None,
+    moving_mask: NDArray[Any] | None = None,
 ) -> Alignment:
     """Find the affine map that brings two images together: rigid first, then affine, from coarse to fine.
 
@@ -76,108 +92,158 @@ def align(
         >>> found.start, float(found.matrix[0, 3].round(1))
         ('centres of mass', 300.0)
     """
+    masks = {"fixed": fixed_mask, "moving": moving_mask}
     for name, array, grid in (("fixed", fixed, fixed_grid), ("moving", moving, moving_grid)):
         if array.shape != tuple(grid.size):
             raise ValueError(f"align() {name!r} must have the size of its grid, {tuple(grid.size)}, got {array.shape}")
         if not np.isfinite(array).all() or np.ptp(array) == 0:
             notice = f"the {name} image has no contrast to align by: the headers are used as they are"
             return Alignment(np.eye(4), "headers", 0.0, 0.0, (notice,))
-    frame = _frame(fixed_grid)
+    frame = _frame(fixed_grid, moving_grid)
     images = [
-        Volume(array.astype(np.float32), np.linalg.inv(frame) @ grid.affine)
-        for array, grid in ((fixed, fixed_grid), (moving, moving_grid))
+        _prepared(array, np.linalg.inv(frame) @ grid.affine, mask)
+        for array, grid, mask in ((fixed, fixed_grid, fixed_mask), (moving, moving_grid, moving_mask))
     ]
-    search = _Search(images[0], images[1], np.random.default_rng(seed))
-    matrix, start, before, after, notices = search.run()
-    return Alignment(frame @ matrix @ np.linalg.inv(frame), start, before, after, notices)
+    search = _Search(images[0], images[1], model, np.random.default_rng(seed))
+    found = search.run()
+    return found._replace(matrix=frame @ found.matrix @ np.linalg.inv(frame))
 
 
 class _Search:
-    """The search for one pair; matrices ``(4, 4)`` map fixed -> moving, in mm of the fixed grid's frame."""
+    """The search for one pair; matrices ``(4, 4)`` map fixed -> moving, in the fixed grid's frame."""
 
-    def __init__(self, fixed: Volume, moving: Volume, generator: np.random.Generator) -> None:
-        longest = min(float((image.spacing * image.array.shape).max()) for image in (fixed, moving))
-        spacing = longest / VOXELS_ALONG
+    def __init__(self, fixed: Volume, moving: Volume, model: Model, generator: np.random.Generator) -> None:
+        self.model = model
+        spacing = 4 / VOXELS_ALONG
         fine = (fixed.shrink(spacing / 2), moving.shrink(spacing / 2))
         middle = (fine[0].shrink(spacing), fine[1].shrink(spacing))
         coarse = (middle[0].shrink(spacing * 2), middle[1].shrink(spacing * 2))
-        points = sample(middle[0], POINTS, generator)
-        self.levels = {
-            "coarse": _Level(*coarse, points[: POINTS // 4], spacing),
-            "middle": _Level(*middle, points, spacing),
-            "fine": _Level(*fine, points, spacing / 4),
-        }
-        self.centre = fixed.centre_of_mass
-        self.radius = longest / 4
-        shifts = {
-            "headers": np.zeros(3),
-            "centres of mass": moving.centre_of_mass - self.centre,
-            "centres of the grids": moving.centre - fixed.centre,
-        }
-        self.starts = {name: _translation(shift) for name, shift in shifts.items()}
+        self.levels = {}
+        for name, pair in (("coarse", coarse), ("middle", middle), ("fine", fine)):
+            self.levels[name] = MutualInformation(*pair, sample(pair[0], POINTS[name], generator))
+        self.whole = MutualInformation(*middle, sample(middle[0], POINTS["fine"], generator, everywhere=True))
+        self.images = middle
+        points = self.levels["middle"].points
+        self.centre = points.mean(1, dtype=np.float64)
+        self.step = spacing
 
     def run(self) -> Alignment:
         before = self.similarity(np.eye(4))
-        roughly = {name: self.pick(start, self.climb("rigid", "coarse", start)) for name, start in self.starts.items()}
-        scores = {name: self.similarity(matrix) for name, matrix in roughly.items()}
-        name = next(name for name in scores if scores[name] >= NEARLY * max(scores.values()))
+        starts = self.starts()
+        roughly = [
+            (name, turned, self.pick(start, self.ascend("rigid", "coarse", start, 30)))
+            for name, turned, start in starts
+        ]
+        scores = [self.similarity(matrix) * (UPRIGHT if turned else 1) for _, turned, matrix in roughly]
+        best = next(i for i, score in enumerate(scores) if score >= NEARLY * max(scores))
+        name, _, matrix = roughly[best]
         notices = []
-        matrix = self.pick(roughly[name], self.climb("rigid", "middle", roughly[name]))
-        affine = self.climb("affine", "middle", matrix)
-        if affine is not None and not _plausible(affine):
-            notices.append("the best affine scales or shears implausibly: the rigid alignment is used")
-        elif affine is not None:
-            matrix = self.pick(matrix, self.climb("affine", "fine", affine), affine)
-        if (matrix == self.starts[name]).all():
+        for model in MODELS[: MODELS.index(self.model) + 1]:
+            level = "middle" if model != self.model else "middle"
+            better = self.ascend(model, level, matrix, 40)
+            if not plausible(better):
+                notices.append(f"the best {model} map scales or shears implausibly: the step before it is used")
+                break
+            matrix = self.pick(matrix, better)
+        better = self.ascend(self.model, "fine", matrix, 20)
+        if plausible(better):
+            matrix = self.pick(matrix, better)
+        if (matrix == starts[best][2]).all():
             notices.append(f"no alignment raises the mutual information: the {name} are used as they are")
         return Alignment(matrix, name, before, self.similarity(matrix), tuple(notices))
 
-    def similarity(self, matrix: Array) -> float:
-        level = self.levels["middle"]
-        return mutual_information(level.fixed, level.moving, matrix)
+    def starts(self) -> list[tuple[str, bool, Array]]:
+        fixed, moving = self.images
+        shifts = {
+            "headers": np.zeros(3),
+            "centres of mass": _centre_of_mass(moving) - _centre_of_mass(fixed),
+            "centres of the grids": moving.centre - fixed.centre,
+        }
+        found = [(name, False, translation(shift)) for name, shift in shifts.items()]
+        for candidate in candidates(fixed, moving, TRIED):
+            found.append(("turned by quarters" if candidate.turned else "lattice", candidate.turned, candidate.matrix))
+        return found
 
-    def pick(self, first: Array, *others: Array | None) -> Array:
+    def similarity(self, matrix: Array) -> float:
+        places = combine(matrix.astype(np.float32), self.whole.points) + matrix[:3, 3:].astype(np.float32)
+        return self.whole(places)[0]
+
+    def pick(self, first: Array, *others: Array) -> Array:
         """The earliest of the others that is plausible and raises the mutual information of ``first``, else that."""
         least = self.similarity(first) * LEAST_GAIN
-        good = (other for other in others if other is not None and _plausible(other) and self.similarity(other) > least)
+        good = (other for other in others if plausible(other) and self.similarity(other) > least)
         return next(good, first)
 
-    def climb(self, kind: Literal["rigid", "affine"], level: str, start: Array) -> Array | None:
-        fixed, moving, points, step = self.levels[level]
-        return climb(kind, fixed, moving, points, start, self.centre, self.radius, step)
+    def ascend(self, model: Model, level: str, start: Array, iterations: int) -> Array:
+        measure = self.levels[level]
+
+        def objective(places: Array) -> tuple[float, Array]:
+            return measure(places)[:2]
+
+        return ascend(objective, measure.points, start, model, self.centre, self.step, iterations, STIFFNESS)
 
 
-class _Level(NamedTuple):
-    """Both images at one resolution, the points where they are compared (mm), and the first step (mm)."""
-
-    fixed: Volume
-    moving: Volume
-    points: Array
-    step: float
+STIFFNESS = 1.0
 
 
-def _frame(grid: Grid) -> Array:
-    """The grid's own axes as a rigid map (perhaps with a reflection), frame -> RAS mm; origin in its centre.
+def _prepared(array: NDArray[Any], affine: Array, mask: NDArray[Any] | None) -> Volume:
+    """Intensities within [0, 1] from the darkest to the brightest, but for outliers."""
+    seen = array if mask is None else array[np.asarray(mask) > 0]
+    low, high = np.percentile(seen, [0.1, 99.9])
+    if high <= low:
+        low, high = float(seen.min()), float(seen.max())
+    scaled = ((array - low) / max(high - low, 1e-30)).clip(0, 1).astype(np.float32)
+    return Volume(scaled, affine, None if mask is None else np.asarray(mask, dtype=np.float32))
+
+
+def sample(volume: Volume, count: int, generator: np.random.Generator, everywhere: bool = False) -> Array:
+    """Random points ``(N, 3)`` in the body and close to its surface.
+
+    Every point lies somewhere in its voxel: on the voxels themselves the values would be sharper than the interpolated
+    ones of another image, and mutual information would rather keep two equal grids on each other than two heads.
+
+    Args:
+        volume: the image. Its body is what is brighter than a quarter of its own mean, with all that this encloses.
+        count: how many, from as many voxels; all voxels of the body where they are fewer.
+        generator: of everything random.
+    """
+    near = (
+        np.ones(volume.array.shape, bool)
+        if everywhere
+        else ndimage.binary_dilation(ndimage.binary_fill_holes(_body(volume)), iterations=MARGIN)
+    )
+    if volume.mask is not None:
+        near &= volume.mask > 0.5
+    voxels = generator.permutation(np.argwhere(near))[:count]
+    places = volume.position(voxels + generator.uniform(-0.5, 0.5, voxels.shape))
+    return np.ascontiguousarray(places.T, dtype=np.float32)
+
+
+def _mass(volume: Volume) -> NDArray[np.float32]:
+    """How far each voxel is from the background, the median of the image's outermost voxels."""
+    array = volume.array
+    outer = np.concatenate([array.take(end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    mass = np.abs(array - np.median(outer))
+    return mass if volume.mask is None else mass * volume.mask
+
+
+def _body(volume: Volume) -> NDArray[np.bool_]:
+    mass = _mass(volume)
+    return mass > mass[mass > mass.mean() / 8].mean() / 4
+
+
+def _centre_of_mass(volume: Volume) -> Array:
+    return volume.position(np.array(ndimage.center_of_mass(_mass(volume))))
+
+
+def _frame(grid: Grid, other: Grid) -> Array:
+    """The grid's own axes as a map (perhaps with a reflection), frame -> RAS mm; origin in its centre.
 
     The nearest orthonormal axes in the least squares sense: they turn with the header, whatever its spacing and shear.
+    The unit is a quarter of the smaller image, about the radius of the body: no length in mm means anything here.
     """
     left, _, right = np.linalg.svd(grid.affine[:3, :3] / grid.spacing)
     frame = np.eye(4)
-    frame[:3, :3] = left @ right
+    frame[:3, :3] = left @ right * min(float((g.spacing * g.size).max()) for g in (grid, other)) / 4
     frame[:3, 3] = grid.centre
     return frame
-
-
-def _translation(shift: Array) -> Array:
-    matrix = np.eye(4)
-    matrix[:3, 3] = shift
-    return matrix
-
-
-def _plausible(matrix: Array) -> bool:
-    linear = matrix[:3, :3]
-    scales = np.linalg.svd(linear, compute_uv=False)
-    if np.linalg.det(linear) <= 0 or scales.min() < LEAST_SCALE or scales.max() > MOST_SCALE:
-        return False
-    _, triangle = np.linalg.qr(linear)
-    return bool(np.abs(np.triu(triangle / np.diag(triangle)[:, None], 1)).max() <= MOST_SHEAR)
