@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ..data.errors import DataError
 from ..registration.composition import compose_transforms
 from ..registration.folder import read_grid
-from ..registration.transform import members, read_transform, write_transform
+from ..registration.transform import members
+from ..registration.transform_file import read_transform, write_transform
 
 __all__ = ["compose"]
 

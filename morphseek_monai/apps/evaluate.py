@@ -14,7 +14,7 @@ from ..registration.evaluation import LabelScore, Landmarks, Regularity, score_f
 from ..registration.folder import read_grid, read_registration
 from ..registration.learn2reg import evaluate_learn2reg
 from ..registration.points import read_points
-from ..registration.transform import read_transform
+from ..registration.transform_file import read_transform
 from .evaluation_text import learn2reg_table, pair_csv, pair_json, pair_table
 
 __all__ = ["evaluate"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..registration.folder import read_grid
 from ..registration.inverse import InverseError, invert_transform
-from ..registration.transform import read_transform, write_transform
+from ..registration.transform_file import read_transform, write_transform
 
 __all__ = ["describe_error", "invert"]
 

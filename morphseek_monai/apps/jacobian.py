@@ -8,7 +8,7 @@ from ..data.errors import DataError
 from ..data.scan import write_scan
 from ..registration.determinant import PARTS, determinant_map
 from ..registration.folder import read_grid
-from ..registration.transform import read_transform
+from ..registration.transform_file import read_transform
 
 __all__ = ["jacobian"]
 

@@ -6,7 +6,7 @@ from ..data.errors import DataError
 from ..data.scan import read_series
 from ..registration.apply import warp_scan, write_warped
 from ..registration.folder import SUBJECTS, read_grid, read_registration
-from ..registration.transform import read_transform
+from ..registration.transform_file import read_transform
 
 __all__ = ["warp_image"]
 

@@ -19,7 +19,8 @@ from .model import RegistrationModel, load_model
 from .points import read_points
 from .result import RegistrationResult
 from .similarity import local_correlation
-from .transform import make_transform, map_points, read_transform, resample, write_transform
+from .transform import make_transform, map_points, resample
+from .transform_file import read_transform, write_transform
 from .verdict import Check, judge
 
 __all__ = [

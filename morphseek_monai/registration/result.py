@@ -19,7 +19,8 @@ from morphseek_monai.data.files import replacing
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import Scan, read_scan, same_type, write_scan
 from morphseek_monai.registration.report import ReportView, write_report
-from morphseek_monai.registration.transform import make_transform, map_points, resample, write_transform
+from morphseek_monai.registration.transform import make_transform, map_points, resample
+from morphseek_monai.registration.transform_file import write_transform
 from morphseek_monai.registration.verdict import Check
 
 OPTIONAL = ("uncertainty.nii.gz", "report.html", "report.png")  # files that not every registration writes
