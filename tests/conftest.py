@@ -25,7 +25,8 @@ from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import write_scan
 from morphseek_monai.networks import MorphSeekNet, VoxelMorph
 from morphseek_monai.registration.inverse import invert_transform
-from morphseek_monai.registration.transform import make_transform, write_transform
+from morphseek_monai.registration.transform import make_transform
+from morphseek_monai.registration.transform_file import write_transform
 
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]

@@ -31,7 +31,8 @@ def compose(transforms: str | Sequence[str], out: str, grid: str | None = None) 
         require_scan(str(grid), "grid")
     from ..registration.composition import compose_transforms
     from ..registration.folder import read_grid
-    from ..registration.transform import members, read_transform, write_transform
+    from ..registration.transform import members
+    from ..registration.transform_file import read_transform, write_transform
 
     where = None if grid is None else read_grid(str(grid))
     result = compose_transforms([read_transform(file) for file in files], where)

@@ -106,7 +106,7 @@ def _one_pair(
     from ..registration.evaluation import score_field, score_labels, score_points
     from ..registration.folder import read_grid, read_registration
     from ..registration.points import read_points
-    from ..registration.transform import read_transform
+    from ..registration.transform_file import read_transform
 
     phi = read_transform(str(transform)) if registration is None else None
     where = None if grid is None else read_grid(str(grid))

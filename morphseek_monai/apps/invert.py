@@ -28,7 +28,7 @@ def invert(transform: str, grid: str, out: str) -> str:
     require_scan(str(grid), "grid")
     from ..registration.folder import read_grid
     from ..registration.inverse import invert_transform
-    from ..registration.transform import read_transform, write_transform
+    from ..registration.transform_file import read_transform, write_transform
 
     where = read_grid(str(grid))
     result = invert_transform(read_transform(str(transform)), where)

@@ -31,7 +31,7 @@ def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "
     from ..data.scan import write_scan
     from ..registration.determinant import determinant_map
     from ..registration.folder import read_grid
-    from ..registration.transform import read_transform
+    from ..registration.transform_file import read_transform
 
     where = read_grid(str(grid))
     result = determinant_map(read_transform(str(transform)), where, of)

@@ -43,7 +43,7 @@ def warp_image(
     from ..data.scan import read_series
     from ..registration.apply import warp_scan, write_warped
     from ..registration.folder import SUBJECTS, read_grid, read_registration
-    from ..registration.transform import read_transform
+    from ..registration.transform_file import read_transform
 
     if registration is not None:
         target = "fixed" if to is None else to

@@ -10,6 +10,29 @@ def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def check_vectors(ddf: torch.Tensor, function: str, argument: str) -> torch.Tensor:
+    """Check vectors on a grid that may have a single slice and return them in at least float32.
+
+    Args:
+        ddf: displacement field `(B, 3, D, H, W)`.
+        function: name of the calling function, for the error message.
+        argument: name of its argument, for the error message.
+
+    Raises:
+        TypeError: when `ddf` is not floating point.
+        ValueError: when the shape is not `(B, 3, D, H, W)`.
+    """
+    if not ddf.is_floating_point():
+        raise TypeError(
+            f"{function}() '{argument}' must be floating point, got {ddf.dtype}; call .float() on it"
+        )
+    if ddf.dim() != 5:
+        raise ValueError(f"{function}() '{argument}' must have shape (B, 3, D, H, W), got {list(ddf.shape)}")
+    if ddf.shape[1] != 3:
+        raise ValueError(f"{function}() '{argument}' must have shape (B, 3, D, H, W), got {list(ddf.shape)}")
+    return at_least_float32(ddf)
+
+
 def check_ddf(ddf: torch.Tensor, function: str, argument: str) -> torch.Tensor:
     """Check one displacement field and return it in at least float32.
 
@@ -23,20 +46,13 @@ def check_ddf(ddf: torch.Tensor, function: str, argument: str) -> torch.Tensor:
         ValueError: when the shape is not `(B, 3, D, H, W)`, or a spatial axis has fewer than two voxels (its
             normalised coordinates and its gradient would divide by zero).
     """
-    if not ddf.is_floating_point():
-        raise TypeError(
-            f"{function}() '{argument}' must be floating point, got {ddf.dtype}; call .float() on it"
-        )
-    if ddf.dim() != 5:
-        raise ValueError(f"{function}() '{argument}' must have shape (B, 3, D, H, W), got {list(ddf.shape)}")
-    if ddf.shape[1] != 3:
-        raise ValueError(f"{function}() '{argument}' must have shape (B, 3, D, H, W), got {list(ddf.shape)}")
+    ddf = check_vectors(ddf, function, argument)
     if ddf.shape[2] < 2 or ddf.shape[3] < 2 or ddf.shape[4] < 2:
         raise ValueError(
             f"{function}() '{argument}' must have at least 2 voxels per axis, got {list(ddf.shape)}; "
             "repeat the single slice"
         )
-    return at_least_float32(ddf)
+    return ddf
 
 
 def check_same_grid(

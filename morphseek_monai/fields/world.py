@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .checks import check_ddf
+from .checks import check_vectors
 
 
 def lps_affine(affine: torch.Tensor | np.ndarray, function: str) -> torch.Tensor:
@@ -63,7 +63,7 @@ def ddf_to_world(ddf: torch.Tensor, affine: torch.Tensor | np.ndarray) -> torch.
         >>> ddf_to_world(torch.ones(1, 3, 2, 2, 2), affine)[0, :, 0, 0, 0]
         tensor([-2., -1.,  3.])
     """
-    ddf = check_ddf(ddf, "ddf_to_world", "ddf")
+    ddf = check_vectors(ddf, "ddf_to_world", "ddf")
     return _multiply(lps_affine(affine, "ddf_to_world")[:3, :3], ddf)
 
 
@@ -86,5 +86,5 @@ def world_to_ddf(displacement: torch.Tensor, affine: torch.Tensor | np.ndarray) 
         >>> world_to_ddf(torch.ones(1, 3, 2, 2, 2), affine)[0, :, 0, 0, 0]
         tensor([-0.5000, -1.0000,  0.2500])
     """
-    displacement = check_ddf(displacement, "world_to_ddf", "displacement")
+    displacement = check_vectors(displacement, "world_to_ddf", "displacement")
     return _multiply(torch.linalg.inv(lps_affine(affine, "world_to_ddf")[:3, :3]), displacement)

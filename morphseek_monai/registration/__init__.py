@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .points import read_points
     from .result import RegistrationResult
     from .similarity import local_correlation
-    from .transform import make_transform, map_points, read_transform, resample, write_transform
+    from .transform import make_transform, map_points, resample
+    from .transform_file import read_transform, write_transform
     from .verdict import Check, judge
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)

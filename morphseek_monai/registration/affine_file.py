@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.files import require_file
-from morphseek_monai.registration.transform import linear_of, members, read_transform
+from morphseek_monai.registration.transform import linear_of, members
+from morphseek_monai.registration.transform_file import read_transform
 
 __all__ = ["read_affine"]
 

@@ -14,7 +14,7 @@ from morphseek_monai.data.files import require_file
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import read_series
 
-from .transform import read_transform
+from .transform_file import read_transform
 
 __all__ = ["Registration", "read_grid", "read_registration"]
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from morphseek_monai.data.files import replacing
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import Scan, read_scan, same_type, write_scan
-from morphseek_monai.registration.transform import make_transform, map_points, resample, write_transform
+from morphseek_monai.registration.transform import make_transform, map_points, resample
+from morphseek_monai.registration.transform_file import write_transform
 from morphseek_monai.registration.verdict import Check
 
 if TYPE_CHECKING:

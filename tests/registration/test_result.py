@@ -18,7 +18,8 @@ from morphseek_monai.registration.infer import Search
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
-from morphseek_monai.registration.transform import map_points, read_transform, to_ddf
+from morphseek_monai.registration.transform import map_points, to_ddf
+from morphseek_monai.registration.transform_file import read_transform
 
 from .conftest import Brains, centred, turned
 

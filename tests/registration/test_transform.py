@@ -23,11 +23,10 @@ from morphseek_monai.registration.transform import (
     make_transform,
     map_points,
     members,
-    read_transform,
     resample,
     to_ddf,
-    write_transform,
 )
+from morphseek_monai.registration.transform_file import read_transform, write_transform
 
 from .conftest import turned
 
