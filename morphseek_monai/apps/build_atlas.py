@@ -22,6 +22,8 @@ __all__ = ["build_atlas"]
 
 RECORD = "atlas.json"
 
+SPACING = 2.0  # mm
+
 
 def build_atlas(
     dataset_dir: str,
@@ -52,7 +54,7 @@ def build_atlas(
         top_k: labels kept per voxel, at most all.
         layout: learn2reg, lits17, msd, or auto to look which it is.
         modality: mr or ct, the bundle's preparation of intensities.
-        spacing: voxel size of the atlas in mm; by default the bundle's.
+        spacing: voxel size of the atlas in mm; 2 mm by default, as a head is seen in training.
         overwrite: True replaces an atlas that is there already.
 
     Returns:
@@ -69,7 +71,7 @@ def build_atlas(
     from ..registration.model import load_model
 
     model = load_model(str(bundle))
-    voxel = _spacing(spacing, model)
+    voxel = _spacing(spacing)
     if modality not in model.intensity:
         raise DataError(f"build-atlas: --modality must be one of {sorted(model.intensity)}, got {modality!r}")
     from ..data.loading import load_subject
@@ -117,10 +119,8 @@ def build_atlas(
     return f"{folder}: {len(chosen)} subjects, mean displacement {_arrows(atlas.displacements)} mm"
 
 
-def _spacing(given: float | Sequence[float] | None, model: RegistrationModel) -> tuple[float, float, float]:
-    value = model.spacing if given is None else given
-    if value is None:
-        raise DataError(f"bundle {model.name} scales every subject to one size; give --spacing, the voxel size in mm")
+def _spacing(given: float | Sequence[float] | None) -> tuple[float, float, float]:
+    value = SPACING if given is None else given
     numbers = [value] * 3 if isinstance(value, int | float) else list(value)
     if len(numbers) != 3 or not all(isinstance(number, int | float) and number > 0 for number in numbers):
         raise DataError(f"build-atlas: --spacing must be one or three sizes in mm, got {given!r}")

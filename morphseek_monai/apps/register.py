@@ -31,8 +31,7 @@ def register(
     moving_frame: int | None = None,
     steps: int | str | None = None,
     samples: int = 0,
-    refine: int = 0,
-    refine_field: int = 0,
+    refine: int | str = "auto",
     seed: int = 0,
     device: str = "auto",
     max_memory: str | None = None,
@@ -49,7 +48,7 @@ def register(
         moving: image that is brought to it.
         out: folder for the results.
         bundle: name or folder of the bundle whose network registers; chosen by modality if left out.
-        affine: auto, off (trust the headers), or a file: ITK/ANTs transform, or 4 x 4 text (RAS mm, fixed to moving).
+        affine: auto, rigid, similarity, off (trust the headers), or a file: ITK/ANTs transform, or 4 x 4 text (RAS mm, fixed to moving).
         modality: auto, mr or ct, of both images.
         fixed_modality: of the fixed image, where the two differ.
         moving_modality: of the moving image, where the two differ.
@@ -58,8 +57,8 @@ def register(
         moving_frame: of the moving image only.
         steps: refinement steps; auto goes on while they help.
         samples: candidates drawn from the latent policy; the best wins, their spread is written as uncertainty.nii.gz.
-        refine: iterations of instance optimisation of the latents on this pair.
-        refine_field: iterations of instance optimisation of the displacement field itself, after that.
+        refine: auto fits the field to the pair, coarse to fine, until it no longer helps; off keeps the network's; a
+            number is the most iterations at full resolution.
         seed: same seed, same result.
         device: auto, cpu, cuda or cuda:1.
         max_memory: e.g. 8G; a coarser field is computed rather than more memory taken. Default: what is free.
@@ -91,7 +90,6 @@ def register(
         steps=steps,
         samples=samples,
         refine=refine,
-        refine_field=refine_field,
         seed=seed,
         device=device,
         max_memory=max_memory,
@@ -115,6 +113,7 @@ def _check(options: RegisterOptions) -> None:
     from morphseek_monai.registration.intensity import MODALITIES
     from morphseek_monai.registration.memory import parse_memory
     from morphseek_monai.registration.model import choose_device
+    from morphseek_monai.registration.pairing import ALIGNMENTS
 
     arguments = options.arguments()  # the search checks its own numbers
     require_whole("seed", options.seed)
@@ -122,7 +121,7 @@ def _check(options: RegisterOptions) -> None:
         if (modality := arguments[f"{role}_modality"]) not in MODALITIES:
             must = f"{role} image modality must be one of {', '.join(MODALITIES)}"
             raise DataError(f"{must}, got {modality!r}; correct it")
-    if options.affine not in ("auto", "off"):
+    if options.affine not in ALIGNMENTS:
         require_file(options.affine, "affine")
     choose_device(options.device)
     if options.max_memory is not None:
