@@ -151,7 +151,6 @@ def test_nothing_of_an_earlier_registration_stays(result: RegistrationResult, tm
 def test_result_json_is_written_last(
     result: RegistrationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     def full(*_: Any) -> None:
         raise DataError("disk full")
 
