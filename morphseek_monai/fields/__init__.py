@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 from .algebra import Inverse, compose, integrate_velocity, invert, resize_ddf
+from .inversion import invert_by_voxel
 from .jacobian import displacement_magnitude, jacobian_determinant, njd_percent, sdlogj, sdlogj_l2r
 from .transfer import transfer_ddf
 from .warping import warp, warp_labels
@@ -29,6 +30,7 @@ __all__ = [
     "displacement_magnitude",
     "integrate_velocity",
     "invert",
+    "invert_by_voxel",
     "jacobian_determinant",
     "njd_percent",
     "resize_ddf",

@@ -94,13 +94,14 @@ def slabs(grid: Grid) -> Iterator[slice]:
     return (slice(start, min(start + thickness, x)) for start in range(0, x, thickness))
 
 
-def sample(volume: Tensor, where: Tensor, outside: float) -> Tensor:
+def sample(volume: Tensor, where: Tensor, outside: float | None) -> Tensor:
     """Interpolate linearly between voxels.
 
     Args:
         volume: ``(1, C, X, Y, Z)``, sampled in single precision.
         where: ``(3, d, H, W)`` in voxels.
-        outside: value of what lies more than half a voxel beyond the outer centres; up to there the border continues.
+        outside: value of what lies more than half a voxel beyond the outer centres; up to there the border continues,
+            and with None everywhere.
 
     Returns:
         ``(C, d, H, W)``.
@@ -111,8 +112,8 @@ def sample(volume: Tensor, where: Tensor, outside: float) -> Tensor:
     # planes as items of a batch, which share the volume: PyTorch spreads only those over the processors
     planes = torch.stack(scaled, dim=-1)[:, None]
     volumes = volume.expand(len(planes), -1, -1, -1, -1)
-    found = F.grid_sample(volumes, planes, mode="bilinear", padding_mode="border", align_corners=True)[:, :, 0]
-    return torch.where(inside(where, size), found.transpose(0, 1), outside)
+    found = F.grid_sample(volumes, planes, mode="bilinear", padding_mode="border", align_corners=True)[:, :, 0].transpose(0, 1)
+    return found if outside is None else torch.where(inside(where, size), found, outside)
 
 
 def inside(where: Tensor, size: torch.Size | tuple[int, ...]) -> Tensor:

@@ -152,7 +152,7 @@ def test_nothing_of_an_earlier_registration_stays(result: RegistrationResult, tm
 def test_result_json_is_written_last(
     result: RegistrationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from morphseek_monai.registration import result as module
+    from morphseek_monai.registration import report as module
 
     def full(*_: Any) -> None:
         raise DataError("disk full")
