@@ -18,6 +18,7 @@ from morphseek_monai.registration.transform import resample
 
 COARSE_ITERATIONS = 20  # on a coarse grid
 FINE_ITERATIONS = 4  # from there, on the grid of the result
+FINE_TOLERANCE = 0.02  # voxel, before the last correction, which at least halves it
 MOST_POINTS = 400_000  # at which the inverse is measured
 
 
@@ -41,7 +42,7 @@ def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) ->
     """Interpolate a field linearly from one grid to another, and invert it there.
 
     The inverse is first computed on a grid of at most half the resolution, an eighth of the work, and refined on the
-    other; both leave a voxel where it is solved to a hundredth of a voxel.
+    other; both leave a voxel as soon as it is solved to about a hundredth of one.
 
     Args:
         ddf: ``(1, 3, D, H, W)`` in voxels of ``network_grid``; beyond that, the displacement of its edge continues.
@@ -56,7 +57,7 @@ def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) ->
     if 2 * math.prod(half.size) < math.prod(network_grid.size) and min(half.size) > 1:
         start, coarse = transfer(on_grid, grid, half), half
     guess = transfer(invert_by_voxel(start, COARSE_ITERATIONS), coarse, grid)
-    inverse = invert_by_voxel(on_grid, FINE_ITERATIONS, start=guess)
+    inverse = invert_by_voxel(on_grid, FINE_ITERATIONS, FINE_TOLERANCE, guess)
     return NativeField(on_grid, inverse, grid, _inverse_error(on_grid, inverse, grid, network_grid, tissue))
 
 
@@ -68,8 +69,8 @@ def transfer(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
 def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid, tissue: Tensor) -> dict[str, float]:
     """How far from themselves points of the tissue come to lie, there and back by the fields that are written."""
     where = tissue[0, 0].cpu()
-    voxels = (where if where.any() else torch.ones_like(where)).nonzero()
-    voxels = voxels[:: -(-len(voxels) // MOST_POINTS)].double().numpy()
+    known = (where if where.any() else torch.ones_like(where)).nonzero()
+    voxels = known[:: -(-len(known) // MOST_POINTS)].double().numpy()
     into = np.linalg.solve(grid.affine, network_grid.affine)
     places = torch.from_numpy(into[:3, :3] @ voxels.T + into[:3, 3:])[:, None, :, None]
     there = places + sample(ddf, places, None)

@@ -89,7 +89,8 @@ class Cuts:
     @property
     def _voxel(self) -> NDArray[np.float64]:
         """The common point as a voxel, along the array's axes."""
-        return np.clip(np.rint(self.point), 0, np.array(self.size) - 1)
+        voxel: NDArray[np.float64] = np.clip(np.rint(self.point), 0, np.array(self.size) - 1)
+        return voxel
 
     def picture(self, volume: Volume, plane: Plane) -> NDArray[Any]:
         """Cut a plane.
@@ -105,7 +106,8 @@ class Cuts:
         taken = np.asarray(volume.take(int(self._voxel[cut]), axis=cut))
         turned: NDArray[Any] = np.expand_dims(taken, cut)
         hung: NDArray[Any] = apply_orientation(turned, self._orientation)  # type: ignore[no-untyped-call]
-        return hung.take(0, axis=plane.through).T
+        picture: NDArray[Any] = hung.take(0, axis=plane.through).T
+        return picture
 
     def displacement(self, ddf: NDArray[Any], plane: Plane) -> NDArray[Any]:
         """Cut the in-plane part of a field.

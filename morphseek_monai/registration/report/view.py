@@ -90,5 +90,6 @@ class ReportView:
         for start in range(0, len(magnitude), _SLAB):
             part = slice(start, start + _SLAB)
             ddf = torch.from_numpy(np.ascontiguousarray(self.ddf[:, part], dtype=np.float32))
-            magnitude[part] = torch.linalg.vector_norm(ddf_to_world(ddf[None], self.affine)[0], dim=0)
+            # linalg.vector_norm() is ten times as slow here
+            magnitude[part] = ddf_to_world(ddf[None], self.affine)[0].square().sum(0).sqrt()
         return magnitude
