@@ -51,6 +51,7 @@ setup(
         "pytorch-ignite>=0.5",
         "fire>=0.6",
         "itk>=5.4",
+        "h5py>=3.10",
         "scipy>=1.11",
         "matplotlib>=3.8",
         "pillow>=10.1",

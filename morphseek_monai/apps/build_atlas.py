@@ -16,7 +16,6 @@ from ..data.subjects import image_id
 if TYPE_CHECKING:
     from ..data.loading import Volume
     from ..registration.atlas import Atlas
-    from ..registration.model import RegistrationModel
 
 __all__ = ["build_atlas"]
 

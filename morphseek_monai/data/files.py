@@ -7,13 +7,13 @@ import gzip
 import os
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import DataError, complain
 
-__all__ = ["replacing", "require_file", "require_scan", "reserve", "unreadable", "whole"]
+__all__ = ["removed", "replacing", "require_file", "require_scan", "reserve", "unreadable", "whole"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_CHUNK = 1 << 20
@@ -38,7 +38,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         >>> target.read_text()
         'whole'
     """
-    target = Path(path)
+    target = Path(os.path.abspath(path))  # a library may change the working folder while the file is written
     # two containers that write one file on a shared disk may have the same process number
     temporary = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}-{target.name}")
     try:
@@ -70,6 +70,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise DataError(
             f"{path} cannot be written ({reason}); give a writable folder with free space"
         ) from error
+
+
+@contextmanager
+def removed(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
+    """Files that are written together: removed before the block, and again where it does not come to its end.
+
+    Args:
+        paths: the files, of which the first says that the others are complete.
+
+    Raises:
+        DataError: a file that is there cannot be removed.
+    """
+    files = [Path(path) for path in paths]
+    for file in files:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise DataError(f"{file} cannot be written ({reason}); give a writable folder") from error
+    try:
+        yield
+    except BaseException:  # an interruption too
+        for file in files:
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        raise
 
 
 def reserve(path: str | os.PathLike[str], size: int) -> None:

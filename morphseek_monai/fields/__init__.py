@@ -22,6 +22,7 @@ from morphseek_monai.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .algebra import Inverse, compose, integrate_velocity, invert, resize_ddf
+    from .inversion import invert_by_voxel
     from .jacobian import displacement_magnitude, jacobian_determinant, njd_percent, sdlogj, sdlogj_l2r
     from .transfer import transfer_ddf
     from .warping import warp, warp_labels
@@ -36,6 +37,7 @@ __all__ = [
     "displacement_magnitude",
     "integrate_velocity",
     "invert",
+    "invert_by_voxel",
     "jacobian_determinant",
     "njd_percent",
     "resize_ddf",

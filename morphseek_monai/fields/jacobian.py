@@ -177,5 +177,4 @@ def displacement_magnitude(ddf: torch.Tensor, spacing: Sequence[float] | None = 
         if len(spacing) != 3:
             raise ValueError(f"displacement_magnitude() 'spacing' must be three numbers, got {list(spacing)}")
         ddf = ddf * ddf.new_tensor(list(spacing)).view(3, 1, 1, 1)
-    magnitude: torch.Tensor = torch.linalg.vector_norm(ddf, dim=1)
-    return magnitude
+    return ddf.square().sum(1).sqrt()  # linalg.vector_norm() is ten times as slow here

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from .checks import check_ddf
-from .world import lps_affine
+from .world import lps_affine, multiply
 
 _SLAB = 16  # slices at a time: coordinates of a whole CT would cost more memory than its field
+_STRAIGHT = 1e-9  # share of a matrix that rounding leaves where its axes are parallel
+_STILL = 1e-6  # of a voxel
 
 
 def transfer_ddf(
@@ -69,8 +71,15 @@ def transfer_ddf(
     )
     into = torch.linalg.solve(fixed, to_fixed)  # new fixed voxel -> old fixed voxel
     onto = torch.linalg.solve(to_moving, moving)  # old moving voxel -> new moving voxel
-    last = torch.tensor(ddf.shape[2:]).to(ddf) - 1
+    upright = _upright(into)
+    drift = onto @ into - torch.eye(4, dtype=torch.float64)  # new voxel -> how far its own place moves
+    ends = torch.tensor([[0.0, 0.0, 0.0], [n - 1.0 for n in size]], dtype=torch.float64)
+    stays = float((ends.abs() @ drift[:3, :3].abs().T + drift[:3, 3].abs()).max()) < _STILL
+    if upright is not None and stays:
+        vectors = multiply(onto[:3, :3], ddf)
+        return _interpolate(vectors, upright, into, list(size))
 
+    last = torch.tensor(ddf.shape[2:]).to(ddf) - 1
     result = ddf.new_empty((ddf.shape[0], 3, *size))
     for start in range(0, size[0], _SLAB):
         planes = torch.arange(start, min(start + _SLAB, size[0]))
@@ -83,6 +92,39 @@ def transfer_ddf(
         target = _map(onto, old + step.permute(0, 2, 3, 4, 1))
         result[:, :, start : start + _SLAB] = (target - new).permute(0, 4, 1, 2, 3)
     return result
+
+
+def _upright(into: torch.Tensor) -> list[int] | None:
+    """For each new axis the old one that runs along it; None where the grids are turned against each other."""
+    linear = into[:3, :3].abs()
+    axes: list[int] = linear.argmax(dim=0).tolist()
+    rest = linear.clone()
+    rest[axes, range(3)] = 0
+    return axes if sorted(axes) == [0, 1, 2] and float(rest.max()) < _STRAIGHT * float(linear.max()) else None
+
+
+def _interpolate(ddf: torch.Tensor, axes: list[int], into: torch.Tensor, size: list[int]) -> torch.Tensor:
+    """Trilinear interpolation along one axis after the other, a tenth of the work where the grids are parallel."""
+    result = ddf.permute(0, 1, *(2 + axis for axis in axes))
+    for new in (2, 1, 0):  # planes that lie together in memory last, when there is most of them
+        old = into[axes[new]]
+        count = result.shape[2 + new]
+        where = (old[new] * torch.arange(size[new]) + old[3]).clamp(0, count - 1)
+        if size[new] == count and bool((where - torch.arange(count)).abs().max() < _STILL):
+            continue
+        low = where.floor().long()
+        weight = (where - low).to(ddf)
+        high = (low + 1).clamp(max=count - 1)
+        if new > 0:
+            shape = [-1 if axis == new else 1 for axis in range(3)]
+            first, second = (result.index_select(2 + new, index) for index in (low, high))
+            result = first.lerp_(second, weight.reshape(shape))
+        else:
+            planes = result.new_empty((*ddf.shape[:2], *size))
+            for plane, (one, other) in enumerate(zip(low.tolist(), high.tolist())):
+                torch.lerp(result[:, :, one], result[:, :, other], weight[plane], out=planes[:, :, plane])
+            result = planes
+    return result.contiguous()
 
 
 def _map(matrix: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,8 @@ def lps_affine(affine: torch.Tensor | np.ndarray, function: str) -> torch.Tensor
     return matrix * torch.tensor([[-1.0], [-1.0], [1.0], [1.0]], dtype=torch.float64)
 
 
-def _multiply(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+def multiply(matrix: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    """Apply a matrix `(3, 3)` to every vector of a field `(B, 3, D, H, W)`."""
     # Products by single numbers rather than matmul(), which autocast and TF32 would round to half precision.
     rows: list[list[float]] = matrix.tolist()
     return torch.stack(
@@ -64,7 +65,7 @@ def ddf_to_world(ddf: torch.Tensor, affine: torch.Tensor | np.ndarray) -> torch.
         tensor([-2., -1.,  3.])
     """
     ddf = check_vectors(ddf, "ddf_to_world", "ddf")
-    return _multiply(lps_affine(affine, "ddf_to_world")[:3, :3], ddf)
+    return multiply(lps_affine(affine, "ddf_to_world")[:3, :3], ddf)
 
 
 def world_to_ddf(displacement: torch.Tensor, affine: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -87,4 +88,4 @@ def world_to_ddf(displacement: torch.Tensor, affine: torch.Tensor | np.ndarray) 
         tensor([-0.5000, -1.0000,  0.2500])
     """
     displacement = check_vectors(displacement, "world_to_ddf", "displacement")
-    return _multiply(torch.linalg.inv(lps_affine(affine, "world_to_ddf")[:3, :3]), displacement)
+    return multiply(torch.linalg.inv(lps_affine(affine, "world_to_ddf")[:3, :3]), displacement)

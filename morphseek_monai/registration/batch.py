@@ -119,7 +119,7 @@ class _Worker:
         result.save(folder, row.options.report)
         record: dict[str, Any] = {"key": key, "bundle": {"folder": self.root(model), "sha256": model.sha256}}
         if labels:
-            record["dice"] = _dice(labels[0], labels[1], result.transform)
+            record["dice"] = _dice(labels[0], labels[1], result.forward)
         seconds = record["seconds"] = round(time.perf_counter() - start, 1)
         _write(folder / PAIR, record)
         before, after = (result.metrics[stage]["similarity"] for stage in ("before", "after"))

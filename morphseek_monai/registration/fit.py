@@ -15,6 +15,7 @@ from morphseek_monai.registration.finest import finest_grid, finest_pair
 from morphseek_monai.registration.judging import similarity_after
 from morphseek_monai.registration.optimise import Level, level_sizes, optimise
 from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.registration.prepare import as_tensor, onto_grid
 from morphseek_monai.registration.similarity import contrasts_differ, foreground
 
 LEAST_SHARE = 0.75  # a level counts as coarser than the network's grid with fewer of its voxels than this, along an axis
@@ -120,11 +121,7 @@ def foreground_at(pair: NetworkPair, grid: Grid) -> Tensor:
     tissue = foreground(pair.image[:, 1:])
     if grid.same_as(pair.grid):
         return tissue
-    values, affine = pair.oriented[0]
-    from morphseek_monai.registration.prepare import onto_grid
-    from morphseek_monai.registration.frame import Oriented
-
-    return foreground(torch.from_numpy(onto_grid(Oriented(values, affine), grid, np.eye(4)))[None, None])
+    return foreground(as_tensor(onto_grid(pair.oriented[0], grid, np.eye(4)), device=tissue.device))
 
 
 def _onto(ddf: Tensor, source: Grid, target: Grid) -> Tensor:

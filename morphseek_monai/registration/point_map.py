@@ -46,7 +46,7 @@ class PointMap(NamedTuple):
         array([[2., 2., 3.]])
     """
 
-    steps: tuple[NDArray[np.float64] | Field, ...]
+    steps: tuple[NDArray[Any] | Field, ...]
 
     def map_points(self, points: Any) -> NDArray[np.float64]:
         """Map points ``(N, 3)``, RAS mm."""
@@ -100,8 +100,8 @@ def sample(volume: Tensor, where: Tensor, outside: float | None) -> Tensor:
     Args:
         volume: ``(1, C, X, Y, Z)``, sampled in single precision.
         where: ``(3, d, H, W)`` in voxels.
-        outside: value of what lies more than half a voxel beyond the outer centres; up to there the border continues.
-            None continues it everywhere.
+        outside: value of what lies more than half a voxel beyond the outer centres; up to there the border continues,
+            and with None everywhere.
 
     Returns:
         ``(C, d, H, W)``.
@@ -112,8 +112,8 @@ def sample(volume: Tensor, where: Tensor, outside: float | None) -> Tensor:
     # planes as items of a batch, which share the volume: PyTorch spreads only those over the processors
     planes = torch.stack(scaled, dim=-1)[:, None]
     volumes = volume.expand(len(planes), -1, -1, -1, -1)
-    found = F.grid_sample(volumes, planes, mode="bilinear", padding_mode="border", align_corners=True)[:, :, 0]
-    found = found.transpose(0, 1)
+    found = F.grid_sample(volumes, planes, mode="bilinear", padding_mode="border", align_corners=True)
+    found = found[:, :, 0].transpose(0, 1)
     return found if outside is None else torch.where(inside(where, size), found, outside)
 
 
@@ -130,7 +130,7 @@ def as_is(one: Grid, other: Grid) -> bool:
     return one.same_as(other, _SAME)
 
 
-def _apply(matrix: NDArray[np.float64], where: Tensor) -> Tensor:
+def _apply(matrix: NDArray[Any], where: Tensor) -> Tensor:
     """A ``(4, 4)`` matrix on points ``(3, ...)``; by single numbers, since most of an upright grid's are zero."""
     rows = []
     for row in matrix[:3].tolist():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.data.grid import Grid
@@ -20,7 +20,7 @@ from morphseek_monai.version import __version__
 if TYPE_CHECKING:
     from morphseek_monai.registration.result import RegistrationResult
 
-PACKAGES = ("torch", "monai", "itk", "nibabel", "numpy")
+PACKAGES = ("torch", "monai", "itk", "nibabel", "numpy", "h5py")
 
 
 def make_record(
@@ -61,9 +61,13 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory() -> int:
-    """Bytes that this process held at most, on the CPU or, if it used one, on the GPU."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    """Bytes of the machine's memory that this process held at most; 0 where the system does not tell, as on Windows."""
+    with suppress(ImportError):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return 0
 
 
 def _scan(scan: Scan, prepared: Prepared) -> dict[str, Any]:

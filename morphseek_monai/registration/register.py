@@ -26,10 +26,11 @@ from morphseek_monai.registration.memory import Plan, plan_memory
 from morphseek_monai.registration.model import RegistrationModel, choose_device, load_model
 from morphseek_monai.registration.native import native_field, native_map
 from morphseek_monai.registration.pairing import SEARCHED, Affine, coarsened, pair_scans
+from morphseek_monai.registration.point_map import Field, PointMap
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
 from morphseek_monai.registration.start import choose_start
-from morphseek_monai.registration.transform import make_transform, resample
+from morphseek_monai.registration.transform import resample
 from morphseek_monai.registration.verdict import verdict
 
 LOG = logging.getLogger("morphseek")
@@ -180,8 +181,8 @@ def _carry_out(
         spread = None if found.spread is None else native_map(found.spread, pair.grid, field_grid)
     with clock("warp"):
         outside = min(CT_AIR, float(moving_scan.array.min())) if pair.moving.modality == "ct" else 0.0
-        transform = make_transform(pair.affine, native.ddf, field_grid)
-        warped = resample(moving_scan.array, moving_scan.affine, transform, fixed_scan.grid, outside=outside)
+        point_map = PointMap((Field(native.ddf, field_grid), pair.affine))
+        warped = resample(moving_scan.array, moving_scan.affine, point_map, fixed_scan.grid, outside=outside)
     with clock("judge"):
         checks = make_checks(pair, on_network, native, {**similarity, "after": answered}, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}
@@ -204,7 +205,6 @@ def _carry_out(
         record={},
         outside=outside,
     )
-    result.__dict__["transform"] = transform
     result.record.update(make_record(result, pair, model, plan, {**found.record, **fitted.record}, clock.seconds, arguments))
     return result
 

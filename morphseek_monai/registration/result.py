@@ -15,17 +15,29 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.data.files import replacing
+from morphseek_monai.data.files import removed, replacing
 from morphseek_monai.data.grid import Grid
-from morphseek_monai.data.scan import Scan, read_scan, same_type, write_scan
-from morphseek_monai.registration.transform import make_transform, map_points, resample
+from morphseek_monai.data.scan import Scan, read_series, same_type, write_scan
+from morphseek_monai.registration.apply import warp_scan
+from morphseek_monai.registration.point_map import Field, PointMap
+from morphseek_monai.registration.transform import composite
 from morphseek_monai.registration.transform_file import write_transform
 from morphseek_monai.registration.verdict import Check
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.report import ReportView
 
-OPTIONAL = ("uncertainty.nii.gz", "report.html", "report.png")  # files that not every registration writes
+# all that a registration may write; result.json first, since its presence means a complete folder
+FILES = (
+    "result.json",
+    "warped.nii.gz",
+    "transform.h5",
+    "inverse.h5",
+    "jacobian.nii.gz",
+    "uncertainty.nii.gz",
+    "report.html",
+    "report.png",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,74 +83,65 @@ class RegistrationResult:
         """The moving image on the fixed image's grid, in the type that the fixed image was given in."""
         return same_type(self.warped_array, self.fixed.grid, self.fixed)
 
+    @property
+    def forward(self) -> PointMap:
+        """Points of the fixed image -> points of the moving image."""
+        return PointMap((Field(self.ddf, self.field_grid), self.affine))
+
+    @property
+    def backward(self) -> PointMap:
+        """Points of the moving image -> points of the fixed image."""
+        return PointMap((np.linalg.inv(self.affine), Field(self.inverse_ddf, self.field_grid)))
+
     @cached_property
     def transform(self) -> Any:
-        """``itk.CompositeTransform``: points of the fixed image -> points of the moving image."""
-        return make_transform(self.affine, self.ddf, self.field_grid)
+        """``itk.CompositeTransform``: points of the fixed image -> points of the moving image; made when asked for."""
+        return composite(self.forward)
 
     @cached_property
     def inverse(self) -> Any:
-        """``itk.CompositeTransform``: points of the moving image -> points of the fixed image."""
-        inverse = make_transform(np.eye(4), self.inverse_ddf, self.field_grid)
-        # the member added last acts first: the affine is undone before the field
-        inverse.AddTransform(make_transform(np.linalg.inv(self.affine), None, self.field_grid).GetNthTransform(0))
-        return inverse
+        """``itk.CompositeTransform``: points of the moving image -> points of the fixed image; made when asked for."""
+        return composite(self.backward)
 
-    def warp(self, image: Any, interpolation: str = "auto") -> Any:
+    def warp(self, image: Any, interpolation: str = "auto", outside: float | None = None) -> Any:
         """Carry another image of the moving subject, e.g. its labels, to the fixed grid.
 
         Args:
-            image: a path, a NiBabel image, an ``itk.Image`` or a MetaTensor, on a grid of its own.
+            image: a path, a NiBabel image, an ``itk.Image`` or a MetaTensor, on a grid of its own; a series is moved
+                volume by volume.
             interpolation: ``auto`` (nearest for label maps, else linear), ``linear``, ``nearest``, ``bspline``,
                 ``sinc``.
+            outside: value where the image has no voxel; None takes that of the registered image where this one has
+                values as low, and else 0.
 
         Returns:
             an image on the fixed grid, in the type of ``image``.
+
+        Raises:
+            DataError: the image cannot be read, or an unknown interpolation.
         """
-        scan = read_scan(image, "label" if interpolation == "nearest" else "image")
-        how = ("nearest" if scan.is_label else "linear") if interpolation == "auto" else interpolation
-        array = resample(scan.array, scan.affine, self.transform, self.fixed.grid, how)
-        return same_type(array, self.fixed.grid, scan)
+        scan = read_series(image, "label" if interpolation == "nearest" else "image")
+        if outside is None:
+            outside = self.outside if self.outside < 0 and float(scan.array.min()) <= self.outside else 0.0
+        warped = warp_scan(scan, self.forward, self.fixed.grid, interpolation, outside)
+        return same_type(warped.array, self.fixed.grid, scan)
 
     def map_points(self, points: Any, source: str = "fixed") -> NDArray[np.float64]:
         """Map points ``(N, 3)``, RAS mm, of the ``source`` image (``"fixed"`` or ``"moving"``) to the other one."""
         if source not in ("fixed", "moving"):
             raise ValueError(f"RegistrationResult.map_points() 'source' must be 'fixed' or 'moving', got {source!r}")
-        return map_points(self.transform if source == "fixed" else self.inverse, np.asarray(points))
+        return (self.forward if source == "fixed" else self.backward).map_points(points)
 
     def view(self) -> ReportView:
         """What the report shows, all on the fixed grid."""
-        grid, moving = self.fixed.grid, self.moving
-        placed = (
-            resample(moving.array, moving.affine, make_transform(matrix, None, grid), grid, outside=self.outside)
-            for matrix in (np.eye(4), self.affine)
-        )
-        before, aligned = placed
-        at_fixed = _Nearest(self.field_grid, grid)
-        from morphseek_monai.registration.report import ReportView
+        from morphseek_monai.registration.shown import view_of  # loads matplotlib, which takes a second
 
-        return ReportView(
-            title=f"{_short(moving.name)} to {_short(self.fixed.name)}",
-            verdict=self.verdict,
-            checks=self.checks,
-            notices=self.notices,
-            facts=_facts(self.record),
-            metrics={
-                stage: {name.replace("_", " "): value for name, value in values.items()}
-                for stage, values in self.metrics.items()
-            },
-            affine=self.fixed.affine,
-            fixed=self.fixed.array.astype(np.float32, copy=False),
-            before=before,
-            aligned=aligned,
-            warped=self.warped_array,
-            ddf=np.stack([at_fixed(c.numpy()) * at_fixed.scale[a] for a, c in enumerate(self.ddf[0])]),
-            jacobian=at_fixed(self.jacobian),
-            uncertainty=None if self.uncertainty is None else at_fixed(self.uncertainty),
-        )
+        return view_of(self)
 
     def save(self, folder: str | os.PathLike[str], report: bool = True) -> None:
         """Write the files; ``result.json`` last, so that its presence means a complete folder.
+
+        What is interrupted, or fails, leaves none of them, of an earlier registration neither.
 
         Args:
             folder: made if missing.
@@ -147,14 +150,16 @@ class RegistrationResult:
         Raises:
             DataError: the folder cannot be written.
         """
-        folder = Path(folder)
-        for name in ("result.json", *OPTIONAL):  # of an earlier registration
-            (folder / name).unlink(missing_ok=True)
-        # HDF5's compression takes as long as all the rest; one thread for both files, since the library wants no more
+        folder = Path(os.path.abspath(folder))  # once and for all: libraries change the working folder
+        with removed(folder / name for name in FILES):
+            self._write(folder, report)
+
+    def _write(self, folder: Path, report: bool) -> None:
+        # compression takes as long as all the rest
         with ThreadPoolExecutor(1) as beside:
             transforms = [
-                beside.submit(write_transform, folder / f"{name}.h5", transform)
-                for name, transform in (("transform", self.transform), ("inverse", self.inverse))
+                beside.submit(write_transform, folder / f"{name}.h5", points)
+                for name, points in (("transform", self.forward), ("inverse", self.backward))
             ]
             write_scan(folder / "warped.nii.gz", self.warped_array, self.fixed.grid, self.fixed)
             like = self.fixed if self.field_grid.same_as(self.fixed.grid) else None
@@ -162,52 +167,10 @@ class RegistrationResult:
             if self.uncertainty is not None:
                 write_scan(folder / "uncertainty.nii.gz", self.uncertainty, self.field_grid, like)
             if report:
-                from morphseek_monai.registration.report import write_report  # Matplotlib
+                from morphseek_monai.registration.report import write_report
 
                 write_report(folder, self.view())
         for written in transforms:
             written.result()
         with replacing(folder / "result.json") as temporary:
             temporary.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
-
-
-class _Nearest:
-    """Bring a map from the field's grid to the finer fixed grid, for pictures: nothing to do where they are one."""
-
-    def __init__(self, source: Grid, target: Grid) -> None:
-        self.source, self.target = source, target
-        self.same = source.same_as(target)
-        self.scale = source.spacing / target.spacing  # voxels of the one in voxels of the other
-
-    def __call__(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        if self.same:
-            return np.asarray(values, dtype=np.float32)
-        identity = make_transform(np.eye(4), None, self.target)
-        return np.asarray(resample(values, self.source.affine, identity, self.target, "nearest"), dtype=np.float32)
-
-
-def _short(name: str) -> str:
-    return Path(name).name or name
-
-
-def _facts(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The tables of the report, from the record."""
-    scans = [
-        (f"{role} image", [(key, _text(record[role][key])) for key in ("path", "size", "spacing", "intensity")])
-        for role in ("fixed", "moving")
-    ]
-    sections = ("affine", "network", "bundle", "arguments", "seconds", "versions")
-    return scans + [
-        (name, [(key, _text(value)) for key, value in record[name].items() if "matrix" not in key and key != "affine"])
-        for name in sections
-    ]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping) and "spacing" in value:
-        return f"{_text(value['size'])} voxels of {_text(value['spacing'])} mm"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return " x ".join(_text(item) for item in value)
-    return str(value)

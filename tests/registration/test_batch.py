@@ -18,13 +18,12 @@ import pytest
 import torch
 
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.data.grid import Grid
 from morphseek_monai.registration import batch
 from morphseek_monai.registration.batch import Share, run_batch
 from morphseek_monai.registration.bundles import find_bundle
 from morphseek_monai.registration.options import RegisterOptions
 from morphseek_monai.registration.pair_list import PairRow, read_pairs
-from morphseek_monai.registration.transform import make_transform
+from morphseek_monai.registration.point_map import PointMap
 
 GIB = 2**30
 SIZE = (16, 16, 16)
@@ -38,7 +37,7 @@ class Pretended:
         self.metrics = {"before": {"similarity": 0.25}, "after": {"similarity": 0.75, "njd_percent": 0.125}}
         affine = np.eye(4)
         affine[0, 3] = 2  # two voxels to the right
-        self.transform = make_transform(affine, None, Grid(SIZE, np.eye(4)))
+        self.forward = PointMap((affine,))
 
     def save(self, folder: Path, report: bool) -> None:
         (folder / "warped.nii.gz").write_text(str(report))

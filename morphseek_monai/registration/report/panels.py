@@ -100,14 +100,14 @@ def make_panels(view: ReportView) -> Panels:
     own range of intensities, the three states of the moving image in one.
     """
     fixed_range = window(view.fixed)
-    moving_range = window(view.before, view.aligned, view.warped)
     x, y, z = view.fixed.shape
     cuts = Cuts(np.asarray(view.affine, dtype=np.float64), (x, y, z), foreground_centre(view.fixed, *fixed_range))
+    pictures = {key: [cuts.picture(getattr(view, key), plane) for plane in PLANES] for key in IMAGES}
+    moving_range = window(view.warped, *pictures["before"], *pictures["aligned"])
     shares = {
-        key: [_share(cuts.picture(getattr(view, key), plane), *(fixed_range if key == "fixed" else moving_range))
-              for plane in PLANES]
+        key: [_share(picture, *(fixed_range if key == "fixed" else moving_range)) for picture in pictures[key]]
         for key in IMAGES
-    }  # fmt: skip
+    }
     grey = {key: _places(pictures, 0, 1) for key, pictures in shares.items()}
     images = tuple(Panel(key, *IMAGES[key], grey[key]) for key in IMAGES)
     return Panels(

@@ -9,13 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
 _HANGING = axcodes2ornt(("L", "P", "I"))  # type: ignore[no-untyped-call]
+
+
+class Volume(Protocol):
+    """What a plane can be taken of: an array ``(X, Y, Z)``, or an image that is computed where it is looked at."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(X, Y, Z)``."""
+
+    def take(self, index: int, axis: int) -> NDArray[Any]:
+        """The plane at an index of an axis, without that axis."""
 
 
 class Plane(NamedTuple):
@@ -75,25 +86,27 @@ class Cuts:
         """Three values of the array axes, in the order of the hung volume's axes."""
         return [values[int(j)] for j in np.argsort(self._orientation[:, 0])]
 
-    @cached_property
-    def _index(self) -> NDArray[np.intp]:
-        """Of the planes, along the axes of the hung volume."""
-        voxel = np.clip(np.rint(self.point), 0, np.array(self.size) - 1)
-        flipped = np.where(self._orientation[:, 1] > 0, voxel, np.array(self.size) - 1 - voxel)
-        return np.array(self._hung(flipped), dtype=np.intp)
+    @property
+    def _voxel(self) -> NDArray[np.float64]:
+        """The common point as a voxel, along the array's axes."""
+        voxel: NDArray[np.float64] = np.clip(np.rint(self.point), 0, np.array(self.size) - 1)
+        return voxel
 
-    def picture(self, volume: NDArray[Any], plane: Plane) -> NDArray[Any]:
+    def picture(self, volume: Volume, plane: Plane) -> NDArray[Any]:
         """Cut a plane.
 
         Args:
-            volume: ``(X, Y, Z)``.
+            volume: ``(X, Y, Z)``, or what can only be asked for a plane.
             plane: which one.
 
         Returns:
-            the picture ``(rows, columns)``, a view of the volume.
+            the picture ``(rows, columns)``.
         """
-        hung = apply_orientation(volume, self._orientation)  # type: ignore[no-untyped-call]
-        picture: NDArray[Any] = hung.take(self._index[plane.through], axis=plane.through).T
+        cut = int(np.flatnonzero(self._orientation[:, 0] == plane.through)[0])
+        taken = np.asarray(volume.take(int(self._voxel[cut]), axis=cut))
+        turned: NDArray[Any] = np.expand_dims(taken, cut)
+        hung: NDArray[Any] = apply_orientation(turned, self._orientation)  # type: ignore[no-untyped-call]
+        picture: NDArray[Any] = hung.take(0, axis=plane.through).T
         return picture
 
     def displacement(self, ddf: NDArray[Any], plane: Plane) -> NDArray[Any]:
@@ -130,8 +143,7 @@ class Cuts:
 
     def position(self, plane: Plane) -> float:
         """Where the plane cuts, at the common point: RAS mm along the anatomical axis nearest to its normal."""
-        voxel = np.clip(np.rint(self.point), 0, np.array(self.size) - 1)
-        return float((self.affine[:3, :3] @ voxel + self.affine[:3, 3])[plane.through])
+        return float((self.affine[:3, :3] @ self._voxel + self.affine[:3, 3])[plane.through])
 
     @cached_property
     def obliquity(self) -> float:
