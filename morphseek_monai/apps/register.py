@@ -48,7 +48,8 @@ def register(
         moving: image that is brought to it.
         out: folder for the results.
         bundle: name or folder of the bundle whose network registers; chosen by modality if left out.
-        affine: auto, rigid, similarity, off (trust the headers), or a file: ITK/ANTs transform, or 4 x 4 text (RAS mm, fixed to moving).
+        affine: auto, rigid, similarity, off (trust the headers), or a file: ITK/ANTs transform, or 4 x 4 text (RAS mm,
+            fixed to moving).
         modality: auto, mr or ct, of both images.
         fixed_modality: of the fixed image, where the two differ.
         moving_modality: of the moving image, where the two differ.

@@ -25,7 +25,7 @@ class Conv3d(nn.Conv3d):
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(B, in_channels, D, H, W)``."""
         # TorchScript skips a branch it cannot compile only where is_scripting() is the whole condition.
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]  # noqa: SIM102
             if is_served(self, input):
                 return convolve(input, self.weight, self.bias)
         return self._conv_forward(input, self.weight, self.bias)

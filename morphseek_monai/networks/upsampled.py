@@ -31,7 +31,7 @@ class DecoderBlock(nn.Sequential):
     def forward(self, x: Tensor, skip: Optional[Tensor] = None) -> Tensor:  # type: ignore[override]
         """Apply to ``x`` ``(B, C, D, H, W)`` and ``skip`` ``(B, S, 2 D, 2 H, 2 W)``, or to ``x`` alone."""
         if skip is not None:
-            if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            if not torch.jit.is_scripting():  # type: ignore[attr-defined]  # noqa: SIM102
                 if _is_large(x, self[0]) and is_served(self[0], x) and is_served(self[0], skip):
                     return self._apart(x, skip)
             x = upsample_and_cat(x, skip)

@@ -92,7 +92,6 @@ def align(
         >>> found.start, float(found.matrix[0, 3].round(1))
         ('centres of mass', 300.0)
     """
-    masks = {"fixed": fixed_mask, "moving": moving_mask}
     for name, array, grid in (("fixed", fixed, fixed_grid), ("moving", moving, moving_grid)):
         if array.shape != tuple(grid.size):
             raise ValueError(f"align() {name!r} must have the size of its grid, {tuple(grid.size)}, got {array.shape}")

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.fields import transfer_ddf, warp
+from morphseek_monai.fields.separable import resize_smooth
 from morphseek_monai.registration.finest import finest_grid, finest_pair
 from morphseek_monai.registration.judging import similarity_after
 from morphseek_monai.registration.optimise import Level, level_sizes, optimise
@@ -18,7 +20,7 @@ from morphseek_monai.registration.pairing import NetworkPair
 from morphseek_monai.registration.prepare import as_tensor, onto_grid
 from morphseek_monai.registration.similarity import contrasts_differ, foreground
 
-LEAST_SHARE = 0.75  # a level counts as coarser than the network's grid with fewer of its voxels than this, along an axis
+LEAST_SHARE = 0.75  # of the network grid's voxels along an axis; a level that has fewer is coarser
 
 
 @dataclass
@@ -51,8 +53,9 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
     """Optimise the field of a pair, coarse to fine.
 
     The coarse levels, which cost next to nothing, start from the affine; the levels as fine as the network's grid and
-    finer start from there or from the network's field, whichever is the more similar. Where the images say nothing, no
-    force pulls, and the field stays what the network made it.
+    finer start from there or from the network's field, whichever is the more similar when both are as smooth as the
+    coarse levels: a rough field is more similar and less right (``docs/benchmarks/real.md``). Where the images say
+    nothing, no force pulls, and the field stays what it was.
 
     Args:
         pair: on the network's grid.
@@ -61,7 +64,7 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
         coarser: factor on the spacing of the finest level, to save memory.
 
     Returns:
-        the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity.
+        the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity of its start.
     """
     fixed, moving = pair.oriented
     grid = finest_grid(fixed, moving.grid.spacing, coarser)
@@ -80,10 +83,12 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
     if coarse:
         roughly = optimise(there, here, levels=slice(0, coarse), **arguments)  # type: ignore[arg-type]
         start, levels = roughly.ddf, list(roughly.levels)
+    before = pair_similarity(pair, start, grid)
     if ddf is not None:
-        reached = pair_similarity(pair, start, grid)
-        if similarity_after(pair, ddf) > reached:
-            start, origin = _onto(ddf, pair.grid, grid).to(device), "network"
+        seen = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
+        reached = similarity_after(pair, seen)
+        if reached > before:
+            start, origin, before = _onto(ddf, pair.grid, grid).to(device), "network", reached
     iterations = None if refine == "auto" else int(refine)
     done = optimise(  # type: ignore[arg-type]
         there, here, start=start, levels=slice(coarse, None), iterations=iterations, **arguments
@@ -98,11 +103,16 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
             "levels": [level._asdict() for level in levels],
         }
     }
-    before = similarity_after(pair, torch.zeros(1, 3, *pair.grid.size, device=device) if ddf is None else ddf)
     if unlike or after > before:
         return Fitted(done.ddf, after, grid, record)
     notice = "the optimisation raises no similarity and is left out"
     return Fitted(ddf, None, pair.grid, record, [notice])
+
+
+def _as_smooth(ddf: Tensor, factor: NDArray[np.float64]) -> Tensor:
+    """What a grid ``factor`` times as coarse can show of a field, on its own grid."""
+    size = [max(2, round(n / max(f, 1.0))) for n, f in zip(ddf.shape[2:], factor.tolist())]
+    return resize_smooth(resize_smooth(ddf[0], size), ddf.shape[2:], blur=0.0)[None]
 
 
 def pair_similarity(pair: NetworkPair, ddf: Tensor | None, grid: Grid) -> float:

@@ -7,7 +7,7 @@ Correlation under all shifts comes from Fourier transforms, with masks that leav
 from __future__ import annotations
 
 from itertools import permutations, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def candidates(fixed: Volume, moving: Volume, count: int, turns: bool = True) ->
         turned = [_turn(array, axes, signs) for array in (seen_other, other, other * other)]
         second = [fft.rfftn(array, shape) for array in turned]
 
-        def correlate(i: int, j: int) -> NDArray[np.float32]:
+        def correlate(i: int, j: int, second: Any = second) -> NDArray[np.float32]:
             return np.asarray(fft.irfftn(first[i] * second[j], shape))
 
         count_ = np.maximum(correlate(0, 0), 1e-3)

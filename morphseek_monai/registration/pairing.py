@@ -71,7 +71,8 @@ def pair_scans(
         fixed: the image that stays.
         moving: the image that is brought to it.
         model: the bundle that says how.
-        affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, ``"off"`` trusts the headers, a file or a ``(4, 4)`` matrix (RAS mm, fixed -> moving)
+        affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, ``"off"`` trusts the
+            headers, a file or a ``(4, 4)`` matrix (RAS mm, fixed -> moving)
             is taken as it is.
         modalities: of fixed and moving, ``"auto"``, ``"mr"`` or ``"ct"``.
         coarser: factor on the spacing of the network's grid, to save memory.

@@ -68,8 +68,8 @@ def register(
         bundle: name or folder of a bundle, or a loaded model (for many pairs); None takes the one for the modalities,
             see :func:`~morphseek_monai.registration.bundles.choose_bundle`.
         affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, and all keep the headers
-            where the network registers from them as well; ``"off"`` trusts the headers; a file or a matrix ``(4, 4)`` is used as it is, RAS mm, points
-            of the fixed -> points of the moving image.
+            where the network registers from them as well; ``"off"`` trusts the headers; a file or a matrix ``(4, 4)``
+            is used as it is, RAS mm, points of the fixed -> points of the moving image.
         fixed_modality: ``"auto"``, ``"mr"`` or ``"ct"``.
         moving_modality: likewise.
         fixed_frame: volume of a 4-D fixed image, from 0.
@@ -171,7 +171,7 @@ def _carry_out(
             if fitted.similarity is not None:
                 similarity["optimiser"] = fitted.similarity
         notices += fitted.notices
-        similarity["after"] = max(answered, similarity.get("optimiser", answered))
+        similarity["after"] = similarity.get("optimiser", answered)
     with clock("native grid"):
         field_grid = coarsened(fixed_scan.grid, plan.field) if plan.field > 1 else fixed_scan.grid
         final, on_network = fitted.fields(pair)
@@ -205,7 +205,8 @@ def _carry_out(
         record={},
         outside=outside,
     )
-    result.record.update(make_record(result, pair, model, plan, {**found.record, **fitted.record}, clock.seconds, arguments))
+    spent = {**found.record, **fitted.record}
+    result.record.update(make_record(result, pair, model, plan, spent, clock.seconds, arguments))
     return result
 
 
