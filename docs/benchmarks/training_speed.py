@@ -11,8 +11,8 @@ Measured are: ``warm-up``, an iteration of ``WarmupTrainer``; ``soft Dice``, one
 without gradient. ``phantom`` is the network, the losses and the image size of bundles/morphseek_phantom; the others
 are the backbones as published, with the losses of docs/benchmarks/iteration.py. float32.
 
-Run: python docs/benchmarks/training_speed.py --old PATH --new PATH [--networks phantom VoxelMorph ...] [--size 48 48 48]
-     [--what warm-up soft-Dice GRPO inference] [--threads 1] [--rounds 3] [--repeat 3]
+Run: python docs/benchmarks/training_speed.py --old PATH --new PATH [--networks phantom VoxelMorph ...]
+     [--size 48 48 48] [--what warm-up soft-Dice GRPO inference] [--threads 1] [--rounds 3] [--repeat 3]
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from typing import List, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 
