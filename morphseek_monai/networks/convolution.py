@@ -60,6 +60,7 @@ def is_served(layer: nn.Conv3d, x: Tensor) -> bool:
         and x.dim() == 5
         and x.numel() > 0
         and x.device.type == layer.weight.device.type == "cpu"
+        and type(x).__torch_dispatch__ == Tensor.__torch_dispatch__  # no fake or distributed tensor
         and x.dtype == layer.weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
     )

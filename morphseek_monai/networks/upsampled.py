@@ -84,7 +84,7 @@ class _Interleave(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor) -> Tensor:
         b, channels, *size = maps.shape
         d, h, w = (n - 1 for n in size)
-        out = maps.new_empty(b, d, 2, h, 2, w, 2, channels // 8)
+        out = maps.new_empty((b, d, 2, h, 2, w, 2, channels // 8))
         for place, target in _places(maps.permute(0, 2, 3, 4, 1), out):
             target.copy_(place)
         return out.view(b, 2 * d, 2 * h, 2 * w, channels // 8).permute(0, 4, 1, 2, 3)
@@ -94,7 +94,7 @@ class _Interleave(torch.autograd.Function):
         b, c, *size = grad.shape
         d, h, w = (n // 2 for n in size)
         grad = grad.contiguous(memory_format=CHANNELS_LAST).permute(0, 2, 3, 4, 1)
-        out = grad.new_zeros(b, d + 1, h + 1, w + 1, 8 * c)
+        out = grad.new_zeros((b, d + 1, h + 1, w + 1, 8 * c))
         for target, place in _places(out, grad.view(b, d, 2, h, 2, w, 2, c)):
             target.copy_(place)
         return out.permute(0, 4, 1, 2, 3)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from monai.data import MetaTensor
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor, FakeTensorMode
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -143,6 +145,9 @@ def test_meta_device_and_dispatch_modes_see_an_ordinary_convolution(served: list
         conv(torch.randn(1, 4, 6, 6, 6))
     assert "aten.convolution.default" in names
     assert conv.to("meta")(torch.empty(1, 4, 6, 6, 6, device="meta")).shape == (1, 6, 6, 6, 6)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = mode.from_tensor(torch.randn(1, 4, 6, 6, 6))
+    assert isinstance(layer(4, 6, 3, padding=1)(fake), FakeTensor)
     assert not served
 
 
@@ -182,3 +187,13 @@ def test_subclasses_are_left_alone() -> None:
     net = nn.Sequential(Own(2, 2, 3), nn.Conv3d(2, 2, 3))
     use_fast_convolutions(net)
     assert [type(m) for m in net] == [Own, Conv3d]
+
+
+def test_network_takes_a_metatensor_as_it_takes_a_tensor(served: list[Tensor]) -> None:
+    torch.manual_seed(0)
+    net = MorphSeekNet(VoxelMorph((4, 6), (6, 4), (4, 4)), steps=1)
+    image = torch.rand(1, 2, 16, 16, 16)
+    result = net(MetaTensor(image))
+    result.sum().backward()
+    assert served
+    torch.testing.assert_close(result.as_tensor(), net(image))
