@@ -25,10 +25,12 @@ class Conv3d(nn.Conv3d):
     def forward(self, input: Tensor) -> Tensor:
         """Convolve ``(B, in_channels, D, H, W)``."""
         # TorchScript skips a branch it cannot compile only where is_scripting() is the whole condition.
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]  # noqa: SIM102
-            if is_served(self, input):
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            served = is_served(self, input)
+            if served:
                 return convolve(input, self.weight, self.bias)
-        return self._conv_forward(input, self.weight, self.bias)
+        result: Tensor = self._conv_forward(input, self.weight, self.bias)
+        return result
 
 
 def use_fast_convolutions(network: nn.Module) -> None:
@@ -43,20 +45,24 @@ def use_fast_convolutions(network: nn.Module) -> None:
 
 def is_served(layer: nn.Conv3d, x: Tensor) -> bool:
     """Whether :func:`convolve` may do for ``x`` what ``layer`` does."""
-    return (
+    plain: bool = (
         layer.kernel_size == (3, 3, 3)
-        and layer.stride == layer.dilation == (1, 1, 1)
-        and layer.padding == (1, 1, 1)
+        and layer.stride == layer.dilation == layer.padding == (1, 1, 1)
         and layer.padding_mode == "zeros"
         and layer.groups == 1
+    )
+    onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return (
+        is_plain_eager(x)
+        and plain
+        and onednn
+        and bool(torch.backends.mkldnn.enabled)
         and x.dim() == 5
         and x.numel() > 0
         and x.device.type == layer.weight.device.type == "cpu"
+        and type(x).__torch_dispatch__ == Tensor.__torch_dispatch__  # no fake or distributed tensor
         and x.dtype == layer.weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
-        and is_plain_eager(x)
     )
 
 

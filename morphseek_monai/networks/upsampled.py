@@ -28,25 +28,21 @@ class DecoderBlock(nn.Sequential):
     by :func:`convolve_upsampled`.
     """
 
-    def forward(self, x: Tensor, skip: Optional[Tensor] = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, skip: Optional[Tensor] = None) -> Tensor:
         """Apply to ``x`` ``(B, C, D, H, W)`` and ``skip`` ``(B, S, 2 D, 2 H, 2 W)``, or to ``x`` alone."""
         if skip is not None:
-            if not torch.jit.is_scripting():  # type: ignore[attr-defined]  # noqa: SIM102
-                if _is_large(x, self[0]) and is_served(self[0], x) and is_served(self[0], skip):
-                    return self._apart(x, skip)
+            # TorchScript skips a branch it cannot compile only where is_scripting() is the whole condition.
+            if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+                conv = self[0]
+                if isinstance(conv, nn.Conv3d) and is_served(conv, x) and is_served(conv, skip) and _is_large(x, conv):
+                    y = convolve_upsampled(x, conv.weight[:, : x.shape[1]])
+                    y = y + convolve(skip, conv.weight[:, x.shape[1] :], conv.bias)
+                    result: Tensor = self[1:](y)
+                    return result
             x = upsample_and_cat(x, skip)
         for module in self:
             x = module(x)
         return x
-
-    @torch.jit.unused  # type: ignore[untyped-decorator]
-    def _apart(self, x: Tensor, skip: Tensor) -> Tensor:
-        conv = self[0]
-        y = convolve_upsampled(x, conv.weight[:, : x.shape[1]])
-        y = y + convolve(skip, conv.weight[:, x.shape[1] :], conv.bias)
-        for module in self[1:]:
-            y = module(y)
-        return y
 
 
 def _is_large(x: Tensor, conv: nn.Conv3d) -> bool:
@@ -76,7 +72,7 @@ def convolve_upsampled(x: Tensor, weight: Tensor) -> Tensor:
         True
     """
     sums = _SUMS.to(weight)
-    kernels = (weight.flatten(2) @ sums).unflatten(2, (8, 2, 2, 2)).movedim(2, 0).flatten(0, 1)
+    kernels = (weight.flatten(2) @ sums).view(*weight.shape[:2], 8, 2, 2, 2).movedim(2, 0).flatten(0, 1)
     result: Tensor = _Interleave.apply(convolve(x, kernels))  # type: ignore[no-untyped-call]
     return result
 
@@ -88,7 +84,7 @@ class _Interleave(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor) -> Tensor:
         b, channels, *size = maps.shape
         d, h, w = (n - 1 for n in size)
-        out = maps.new_empty(b, d, 2, h, 2, w, 2, channels // 8)
+        out = maps.new_empty((b, d, 2, h, 2, w, 2, channels // 8))
         for place, target in _places(maps.permute(0, 2, 3, 4, 1), out):
             target.copy_(place)
         return out.view(b, 2 * d, 2 * h, 2 * w, channels // 8).permute(0, 4, 1, 2, 3)
@@ -98,7 +94,7 @@ class _Interleave(torch.autograd.Function):
         b, c, *size = grad.shape
         d, h, w = (n // 2 for n in size)
         grad = grad.contiguous(memory_format=CHANNELS_LAST).permute(0, 2, 3, 4, 1)
-        out = grad.new_zeros(b, d + 1, h + 1, w + 1, 8 * c)
+        out = grad.new_zeros((b, d + 1, h + 1, w + 1, 8 * c))
         for target, place in _places(out, grad.view(b, d, 2, h, 2, w, 2, c)):
             target.copy_(place)
         return out.permute(0, 4, 1, 2, 3)

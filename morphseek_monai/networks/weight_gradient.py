@@ -35,7 +35,7 @@ def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
         return result
     height, width = x.shape[3], grad.shape[4]
     thickness = max(_SLAB_SLICES, _SLAB_VOXELS // (height * width))
-    sums = x.new_zeros(k, k * out_channels, k * in_channels)
+    sums = x.new_zeros((k, k * out_channels, k * in_channels))
     for x_item, grad_item in zip(x.permute(0, 2, 3, 4, 1), grad.permute(0, 2, 3, 4, 1)):
         for first in range(0, len(grad_item), thickness):
             part = grad_item[first : first + thickness]
