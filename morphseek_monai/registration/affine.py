@@ -1,34 +1,26 @@
-"""Affine pre-alignment of two images: from several starts, rigid and then affine, from coarse to fine."""
+"""Affine pre-alignment of two images: from several starts, rigid to affine, from coarse to fine."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from morphseek_monai.data.grid import Grid
-from morphseek_monai.registration.lattice_search import candidates
-from morphseek_monai.registration.linear_map import Model, ascend, plausible, translation
-from morphseek_monai.registration.mutual_information import MutualInformation
-from morphseek_monai.registration.volume import Volume, combine
+from morphseek_monai.registration.affine_search import Found, Search
+from morphseek_monai.registration.body import prepared, relative_size
+from morphseek_monai.registration.linear_map import Model
+from morphseek_monai.registration.volume import Volume
 
-__all__ = ["Alignment", "align"]
+__all__ = ["Alignment", "Model", "align"]
 
 Array = NDArray[np.float64]
 
-# a head of 224 mm is seen at 8, 4 and 2 mm; a mouse or a torso at as many voxels
-VOXELS_ALONG = 56
-POINTS = {"coarse": 4000, "middle": 10000, "fine": 20000}
-MODELS: tuple[Model, ...] = ("rigid", "similarity", "affine")
-NEARLY = 0.99  # of the best start's mutual information: as good as it; the headers then win over the other starts
-UPRIGHT = 0.9  # the same for a start that turns the body: rarely is a header that wrong, often a body that symmetric
-LEAST_GAIN = 1.001  # less is interpolation and noise: images that are aligned already stay as they are
-TRIED = 6  # ways of laying the images on each other that are looked at closely
-# voxels around the body that are compared too: without them nothing holds its surface in place; all of the air
-# around it would count the surface alone (labels of brains overlap less then)
-MARGIN = 2
+THIN = 3  # slices: fewer say nothing of a stretch across them
+UNLIKE = 2.5  # times as large: another body, or the header of one image has another unit
+LEAST_OVERLAP = 0.25  # of the smaller image's body
+LEAST_INFORMATION = 0.08  # nats: unrelated images have up to 0.03 by chance
 
 
 class Alignment(NamedTuple):
@@ -36,10 +28,11 @@ class Alignment(NamedTuple):
 
     Attributes:
         matrix: ``(4, 4)`` float64, RAS mm; maps points of the fixed image to points of the moving image.
-        start: what the search began with: ``"headers"`` (positions as the files state them), ``"centres of mass"`` or
-            ``"centres of the grids"`` (translations that bring these together).
-        before: mutual information with the headers as they are, in nats.
-        after: mutual information with ``matrix``, in nats; never less than ``before``.
+        start: what the search began with: ``"headers"`` (positions as the files state them), ``"centres of mass"``,
+            ``"centres of the grids"`` (translations that bring these together), ``"shifts on a lattice"`` or
+            ``"quarter turns"``.
+        before: mutual information with the headers as they are, in nats per voxel of the fixed image.
+        after: mutual information with ``matrix``; never less than ``before``.
         notices: remarks for the user.
     """
 
@@ -61,27 +54,35 @@ def align(
     fixed_mask: NDArray[Any] | None = None,
     moving_mask: NDArray[Any] | None = None,
 ) -> Alignment:
-    """Find the affine map that brings two images together: rigid first, then affine, from coarse to fine.
+    """Find the map that brings two images together: rigid, similarity, affine; from coarse to fine.
 
-    The search starts from the headers, from the centres of mass and from the centres of the grids, whichever leads to
-    the higher mutual information. A result is kept only if it raises the mutual information over *all* voxels of the
-    fixed image (those beyond the moving image count as air, else little overlap would win), scales by 0.5 to 2 and
-    shears by at most 0.5; otherwise the step before it is the result, and ``notices`` say so. Everything is computed in
-    the fixed grid's own axes: a rotation of both headers rotates the result and changes nothing else.
+    The search starts from the headers, from the centres of mass, from the centres of the grids, and from the best
+    shifts and turns by quarters of a full turn on a coarse lattice (:func:`~.lattice_search.candidates`), whichever
+    leads to the highest mutual information; the headers win where they are as good, and a turned body must be better by
+    a tenth. Then L-BFGS follows the mutual information, at last together with the squared local correlation of patches.
+    The information is counted over *all* of the fixed image, and what lies beyond the moving image adds none: little
+    overlap does not win, and nothing unseen is taken for air. A step is kept only if it raises what it follows, scales
+    by 0.5 to 2 and shears by at most 0.5; otherwise the step before it is the result, and ``notices`` say so.
+    Everything is computed in the fixed grid's own axes, in units of the images' size: a rotation of both headers
+    rotates the result, another unit scales it, and nothing else changes.
 
     Args:
-        fixed: ``(X, Y, Z)``, air near 0 and everything within [0, 1]. About 2 mm are enough for a head.
+        fixed: ``(X, Y, Z)``, intensities of any range, background of any value. About 2 mm are enough for a head. A
+            border of one value that the rest does not have counts as not seen.
         fixed_grid: of ``fixed``; axes may be oblique, anisotropic or sheared.
         moving: ``(X', Y', Z')``, alike; of the same or another modality.
         moving_grid: of ``moving``.
-        seed: of the offset of the lattice on which the images are compared. Same arguments, same bits, whatever the
-            number of threads.
+        seed: of the points where the images are compared. Same arguments, same bits, whatever the number of threads.
+        model: ``"rigid"`` (6 parameters), ``"similarity"`` (7, one scale) or ``"affine"`` (12). Images of fewer than
+            three slices are aligned rigidly, and a notice says so.
+        fixed_mask: ``(X, Y, Z)``, bool or in [0, 1], where ``fixed`` is valid; default everywhere.
+        moving_mask: ``(X', Y', Z')``, the same for ``moving``.
 
     Returns:
         the alignment. Images without contrast or with values that are not finite leave the headers as they are.
 
     Raises:
-        ValueError: an array does not have the size of its grid.
+        ValueError: an array or a mask does not have the size of its grid, or there is no such model.
 
     Example:
         >>> x, y, z = np.indices((32, 32, 32)) - 15.5
@@ -92,147 +93,46 @@ def align(
         >>> found.start, float(found.matrix[0, 3].round(1))
         ('centres of mass', 300.0)
     """
-    for name, array, grid in (("fixed", fixed, fixed_grid), ("moving", moving, moving_grid)):
-        if array.shape != tuple(grid.size):
-            raise ValueError(f"align() {name!r} must have the size of its grid, {tuple(grid.size)}, got {array.shape}")
-        if not np.isfinite(array).all() or np.ptp(array) == 0:
+    if model not in get_args(Model):
+        raise ValueError(f"align() 'model' must be one of {', '.join(get_args(Model))}, got {model!r}")
+    given = (("fixed", fixed, fixed_grid, fixed_mask), ("moving", moving, moving_grid, moving_mask))
+    for name, array, grid, mask in given:
+        for what, values in ((name, array), (f"{name}_mask", mask)):
+            if values is not None and values.shape != tuple(grid.size):
+                raise ValueError(
+                    f"align() {what!r} must have the size of its grid, {tuple(grid.size)}, got {values.shape}"
+                )
+        seen = array if mask is None else array[mask > 0]
+        if not np.isfinite(array).all() or seen.size == 0 or np.ptp(seen) == 0:
             notice = f"the {name} image has no contrast to align by: the headers are used as they are"
             return Alignment(np.eye(4), "headers", 0.0, 0.0, (notice,))
+    notices = []
+    slices = min(*fixed.shape, *moving.shape)
+    if slices < THIN and model != "rigid":
+        notices.append(f"one image has {slices} slice{'s' * (slices > 1)}: a rigid alignment is all that they tell")
+        model = "rigid"
     frame = _frame(fixed_grid, moving_grid)
-    images = [
-        _prepared(array, np.linalg.inv(frame) @ grid.affine, mask)
-        for array, grid, mask in ((fixed, fixed_grid, fixed_mask), (moving, moving_grid, moving_mask))
-    ]
-    search = _Search(images[0], images[1], model, np.random.default_rng(seed))
-    found = search.run()
-    return found._replace(matrix=frame @ found.matrix @ np.linalg.inv(frame))
+    images = [prepared(array, np.linalg.inv(frame) @ grid.affine, mask) for _, array, grid, mask in given]
+    found = Search(images[0], images[1], model, np.random.default_rng(seed)).run()
+    notices += [*found.notices, *_doubts(images[0], images[1], found)]
+    matrix = np.eye(4) if (found.matrix == np.eye(4)).all() else frame @ found.matrix @ np.linalg.inv(frame)
+    return Alignment(matrix, found.start, found.before, found.after, tuple(notices))
 
 
-class _Search:
-    """The search for one pair; matrices ``(4, 4)`` map fixed -> moving, in the fixed grid's frame."""
-
-    def __init__(self, fixed: Volume, moving: Volume, model: Model, generator: np.random.Generator) -> None:
-        self.model = model
-        spacing = 4 / VOXELS_ALONG
-        fine = (fixed.shrink(spacing / 2), moving.shrink(spacing / 2))
-        middle = (fine[0].shrink(spacing), fine[1].shrink(spacing))
-        coarse = (middle[0].shrink(spacing * 2), middle[1].shrink(spacing * 2))
-        self.levels = {}
-        for name, pair in (("coarse", coarse), ("middle", middle), ("fine", fine)):
-            self.levels[name] = MutualInformation(*pair, sample(pair[0], POINTS[name], generator))
-        self.whole = MutualInformation(*middle, sample(middle[0], POINTS["fine"], generator, everywhere=True))
-        self.images = middle
-        points = self.levels["middle"].points
-        self.centre = points.mean(1, dtype=np.float64)
-        self.step = spacing
-
-    def run(self) -> Alignment:
-        before = self.similarity(np.eye(4))
-        starts = self.starts()
-        roughly = [
-            (name, turned, self.pick(start, self.ascend("rigid", "coarse", start, 30)))
-            for name, turned, start in starts
-        ]
-        scores = [self.similarity(matrix) * (UPRIGHT if turned else 1) for _, turned, matrix in roughly]
-        best = next(i for i, score in enumerate(scores) if score >= NEARLY * max(scores))
-        name, _, matrix = roughly[best]
-        notices = []
-        for model in MODELS[: MODELS.index(self.model) + 1]:
-            level = "middle" if model != self.model else "middle"
-            better = self.ascend(model, level, matrix, 40)
-            if not plausible(better):
-                notices.append(f"the best {model} map scales or shears implausibly: the step before it is used")
-                break
-            matrix = self.pick(matrix, better)
-        better = self.ascend(self.model, "fine", matrix, 20)
-        if plausible(better):
-            matrix = self.pick(matrix, better)
-        if (matrix == starts[best][2]).all():
-            notices.append(f"no alignment raises the mutual information: the {name} are used as they are")
-        return Alignment(matrix, name, before, self.similarity(matrix), tuple(notices))
-
-    def starts(self) -> list[tuple[str, bool, Array]]:
-        fixed, moving = self.images
-        shifts = {
-            "headers": np.zeros(3),
-            "centres of mass": _centre_of_mass(moving) - _centre_of_mass(fixed),
-            "centres of the grids": moving.centre - fixed.centre,
-        }
-        found = [(name, False, translation(shift)) for name, shift in shifts.items()]
-        for candidate in candidates(fixed, moving, TRIED):
-            found.append(("turned by quarters" if candidate.turned else "lattice", candidate.turned, candidate.matrix))
-        return found
-
-    def similarity(self, matrix: Array) -> float:
-        places = combine(matrix.astype(np.float32), self.whole.points) + matrix[:3, 3:].astype(np.float32)
-        return self.whole(places)[0]
-
-    def pick(self, first: Array, *others: Array) -> Array:
-        """The earliest of the others that is plausible and raises the mutual information of ``first``, else that."""
-        least = self.similarity(first) * LEAST_GAIN
-        good = (other for other in others if plausible(other) and self.similarity(other) > least)
-        return next(good, first)
-
-    def ascend(self, model: Model, level: str, start: Array, iterations: int) -> Array:
-        measure = self.levels[level]
-
-        def objective(places: Array) -> tuple[float, Array]:
-            return measure(places)[:2]
-
-        return ascend(objective, measure.points, start, model, self.centre, self.step, iterations, STIFFNESS)
-
-
-STIFFNESS = 1.0
-
-
-def _prepared(array: NDArray[Any], affine: Array, mask: NDArray[Any] | None) -> Volume:
-    """Intensities within [0, 1] from the darkest to the brightest, but for outliers."""
-    seen = array if mask is None else array[np.asarray(mask) > 0]
-    low, high = np.percentile(seen, [0.1, 99.9])
-    if high <= low:
-        low, high = float(seen.min()), float(seen.max())
-    scaled = ((array - low) / max(high - low, 1e-30)).clip(0, 1).astype(np.float32)
-    return Volume(scaled, affine, None if mask is None else np.asarray(mask, dtype=np.float32))
-
-
-def sample(volume: Volume, count: int, generator: np.random.Generator, everywhere: bool = False) -> Array:
-    """Random points ``(N, 3)`` in the body and close to its surface.
-
-    Every point lies somewhere in its voxel: on the voxels themselves the values would be sharper than the interpolated
-    ones of another image, and mutual information would rather keep two equal grids on each other than two heads.
-
-    Args:
-        volume: the image. Its body is what is brighter than a quarter of its own mean, with all that this encloses.
-        count: how many, from as many voxels; all voxels of the body where they are fewer.
-        generator: of everything random.
-    """
-    near = (
-        np.ones(volume.array.shape, bool)
-        if everywhere
-        else ndimage.binary_dilation(ndimage.binary_fill_holes(_body(volume)), iterations=MARGIN)
-    )
-    if volume.mask is not None:
-        near &= volume.mask > 0.5
-    voxels = generator.permutation(np.argwhere(near))[:count]
-    places = volume.position(voxels + generator.uniform(-0.5, 0.5, voxels.shape))
-    return np.ascontiguousarray(places.T, dtype=np.float32)
-
-
-def _mass(volume: Volume) -> NDArray[np.float32]:
-    """How far each voxel is from the background, the median of the image's outermost voxels."""
-    array = volume.array
-    outer = np.concatenate([array.take(end, axis).ravel() for axis in range(3) for end in (0, -1)])
-    mass = np.abs(array - np.median(outer))
-    return mass if volume.mask is None else mass * volume.mask
-
-
-def _body(volume: Volume) -> NDArray[np.bool_]:
-    mass = _mass(volume)
-    return mass > mass[mass > mass.mean() / 8].mean() / 4
-
-
-def _centre_of_mass(volume: Volume) -> Array:
-    return volume.position(np.array(ndimage.center_of_mass(_mass(volume))))
+def _doubts(fixed: Volume, moving: Volume, found: Found) -> list[str]:
+    """What the user should look at."""
+    doubts = []
+    size = relative_size(fixed, moving)
+    if not 1 / UNLIKE < size < UNLIKE:
+        times = f"{size:.3g} times as large as" if size > 1 else f"{1 / size:.3g} times as small as"
+        doubts.append(f"the body in the moving image is {times} that in the fixed one: check the voxel sizes")
+    if found.turned:
+        doubts.append("the moving image fits turned by 90 or 180 degrees only: check the axes in its header")
+    if found.after < LEAST_INFORMATION:
+        doubts.append(f"the images tell little of each other ({found.after:.2f} nats): check that they show the same")
+    elif found.overlap < LEAST_OVERLAP:
+        doubts.append(f"only {100 * found.overlap:.0f} % of the smaller image lie in the other: check the result")
+    return doubts
 
 
 def _frame(grid: Grid, other: Grid) -> Array:
@@ -243,6 +143,6 @@ def _frame(grid: Grid, other: Grid) -> Array:
     """
     left, _, right = np.linalg.svd(grid.affine[:3, :3] / grid.spacing)
     frame = np.eye(4)
-    frame[:3, :3] = left @ right * min(float((g.spacing * g.size).max()) for g in (grid, other)) / 4
+    frame[:3, :3] = left @ right * min(float((one.spacing * one.size).max()) for one in (grid, other)) / 4
     frame[:3, 3] = grid.centre
     return frame

@@ -64,7 +64,8 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
         coarser: factor on the spacing of the finest level, to save memory.
 
     Returns:
-        the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity of its start.
+        the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity of
+        its start.
     """
     fixed, moving = pair.oriented
     grid = finest_grid(fixed, moving.grid.spacing, coarser)

@@ -65,18 +65,7 @@ def candidates(fixed: Volume, moving: Volume, count: int, turns: bool = True) ->
     for axes, signs in _turns() if turns else [((0, 1, 2), (1, 1, 1))]:
         turned = [_turn(array, axes, signs) for array in (seen_other, other, other * other)]
         second = [fft.rfftn(array, shape) for array in turned]
-
-        def correlate(i: int, j: int, second: Any = second) -> NDArray[np.float32]:
-            return np.asarray(fft.irfftn(first[i] * second[j], shape))
-
-        count_ = np.maximum(correlate(0, 0), 1e-3)
-        sums, sums_other = correlate(1, 0), correlate(0, 1)
-        squares, squares_other = correlate(2, 0), correlate(0, 2)
-        covariance = correlate(1, 1) - sums * sums_other / count_
-        spread = np.maximum(squares - sums**2 / count_, 0) * np.maximum(squares_other - sums_other**2 / count_, 0)
-        held = np.maximum(squares / energies[0], squares_other / energies[1]).clip(0, 1)
-        floor = 1e-6 * energies[0] * energies[1]
-        score = np.where(count_ >= least, covariance**2 / (spread + floor) * held, 0)
+        score = _scores(first, second, shape, energies, least)
         at = np.unravel_index(int(score.argmax()), score.shape)
         # shifts to the left are stored at the far end
         shift = np.array([i - n if i >= side else i for i, n, side in zip(at, shape, turned[0].shape)])
@@ -90,15 +79,38 @@ def candidates(fixed: Volume, moving: Volume, count: int, turns: bool = True) ->
     return sorted(found, key=lambda candidate: -candidate.score)[:count]
 
 
+def _scores(
+    first: list[Any], second: list[Any], shape: list[int], energies: list[float], least: float
+) -> NDArray[np.float32]:
+    """Squared correlation under every shift, times the share of either image's contrast that the overlap holds.
+
+    Both are given as the transforms of mask, values and squared values. Without that share two corners that happen to
+    match would win.
+    """
+
+    def correlate(i: int, j: int) -> Any:
+        return fft.irfftn(first[i] * second[j], shape)
+
+    count = np.maximum(correlate(0, 0), 1e-3)
+    sums, sums_other = correlate(1, 0), correlate(0, 1)
+    squares, squares_other = correlate(2, 0), correlate(0, 2)
+    covariance = correlate(1, 1) - sums * sums_other / count
+    spread = np.maximum(squares - sums**2 / count, 0) * np.maximum(squares_other - sums_other**2 / count, 0)
+    held = np.maximum(squares / energies[0], squares_other / energies[1]).clip(0, 1)
+    score: NDArray[np.float32] = covariance**2 / (spread + 1e-6 * energies[0] * energies[1]) * held
+    return np.where(count >= least, score, 0)
+
+
 def _turns() -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Order and direction of axes of the 24 proper rotations, none first."""
-    even = {(0, 1, 2): 1, (1, 2, 0): 1, (2, 0, 1): 1}
+    even = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
     pairs = product(permutations(range(3)), product((1, -1), repeat=3))
-    return [(axes, signs) for axes, signs in pairs if np.prod(signs) == even.get(axes, -1)]
+    return [(axes, signs) for axes, signs in pairs if np.prod(signs) == (1 if axes in even else -1)]
 
 
 def _turn(array: NDArray[np.float32], axes: tuple[int, ...], signs: tuple[int, ...]) -> NDArray[np.float32]:
-    return array.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
+    turned: NDArray[np.float32] = array.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
+    return turned
 
 
 def _lattice(volume: Volume, step: float) -> tuple[NDArray[np.float32], NDArray[np.float32], Array]:

@@ -12,10 +12,12 @@ from scipy.optimize import minimize
 
 from morphseek_monai.registration.volume import combine
 
-__all__ = ["Model", "ascend", "plausible", "translation"]
+__all__ = ["Model", "Objective", "ascend", "plausible", "transformed", "translation"]
 
 Array = NDArray[np.float64]
 Model = Literal["rigid", "similarity", "affine"]
+# places of points (3, N) -> a value and its derivative by the places (3, N)
+Objective = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 # beyond these, two images do not show the same part of two bodies
 LEAST_SCALE, MOST_SCALE, MOST_SHEAR = 0.5, 2.0, 0.5
@@ -37,8 +39,8 @@ def generators(model: Model) -> Array:
 
 
 def ascend(
-    objective: Callable[[Array], tuple[float, Array]],
-    points: Array,
+    objective: Objective,
+    points: NDArray[np.float32],
     start: Array,
     model: Model,
     centre: Array,
@@ -79,9 +81,8 @@ def ascend(
     def loss(scaled: Array) -> tuple[float, Array]:
         parameters = scaled * step
         linear, derivatives = matrix_of(parameters)
-        places = combine(linear.astype(np.float32), arms)
-        places += (origin + parameters[:3]).astype(np.float32)[:, None]
-        value, slope = objective(places)
+        small = np.column_stack([linear, origin + parameters[:3]])
+        value, slope = objective(transformed(arms, small))
         shift = slope.sum(1, dtype=np.float64)
         turn = np.array([[(side * arm).sum(dtype=np.float64) for arm in arms] for side in slope])
         gradient = np.concatenate([shift, (derivatives * turn).sum((1, 2))])
@@ -112,6 +113,13 @@ def ascend(
     matrix[:3, :3] = matrix_of(parameters)[0]
     matrix[:3, 3] = origin + parameters[:3] - matrix[:3, :3] @ centre
     return matrix
+
+
+def transformed(points: NDArray[np.float32], matrix: Array) -> NDArray[np.float32]:
+    """Where a map ``(4, 4)`` puts points ``(3, N)``."""
+    small = matrix.astype(np.float32)
+    places: NDArray[np.float32] = combine(small, points) + small[:3, 3:]
+    return places
 
 
 def translation(shift: Array) -> Array:

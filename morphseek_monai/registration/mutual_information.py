@@ -64,10 +64,10 @@ class MutualInformation:
         low = position.astype(np.int32) - 1
         windows, slopes = _parzen(position - low - 1)
         cells = self._rows * shape[1] + low
-        joint = sum(
-            np.bincount(cells + k, weight * window, minlength=shape[0] * shape[1]) for k, window in enumerate(windows)
-        ).reshape(shape)
-        joint = joint / joint.sum()
+        counts = np.zeros(shape[0] * shape[1])
+        for k, window in enumerate(windows):
+            counts += np.bincount(cells + k, weight * window, minlength=counts.size)
+        joint = counts.reshape(shape) / counts.sum()
         rows, columns = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = np.where(joint > 0, np.log(joint / (rows * columns)), 0.0)
