@@ -57,6 +57,14 @@ def test_every_public_name_is_there(name: str) -> None:
         assert getattr(value, "__module__", name).startswith("morphseek_monai")
 
 
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_public_name_is_that_of_a_module(folder: str) -> None:
+    """Python binds a module to its package when it is imported, over whatever has the name."""
+    modules = {path.stem for path in (ROOT / "morphseek_monai" / folder).iterdir()}
+    public = set(getattr(importlib.import_module(f"morphseek_monai.{folder}"), "__all__", []))
+    assert not modules & public
+
+
 def test_star_import() -> None:
     names: dict[str, Any] = {}
     exec("from morphseek_monai.losses import *", names)

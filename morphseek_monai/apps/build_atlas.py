@@ -182,7 +182,7 @@ def _write_images(folder: Path, atlas: Atlas, spacing: Sequence[float]) -> None:
 
 
 def _write_record(path: Path, settings: Mapping[str, Any]) -> None:
-    from ..handlers.provenance import provenance
+    from ..handlers.run_record import provenance
 
     record = provenance(settings)
     with replacing(path) as temporary:

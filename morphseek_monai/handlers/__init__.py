@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .curve_log import CurveLog
     from .early_stop import EarlyStop
     from .figure import PairFigure, registration_figure
-    from .provenance import Provenance, provenance
+    from .run_record import Provenance, provenance
     from .target_kl import TargetKL
     from .weights import StrictCheckpointLoader, load_weights
 else:

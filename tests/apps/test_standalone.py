@@ -82,7 +82,7 @@ def test_no_file_needs_the_package(pair: tuple[Path, Path]) -> None:
     for path in texts:
         name = path.relative_to(export).as_posix()
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if "morphseek_monai" in line]
-        if name == "scripts/handlers/provenance.py":
+        if name == "scripts/handlers/run_record.py":
             lines = [line for line in lines if '"morphseek_monai": __version__' not in line]
         assert not [line for line in lines if "morphseek_monai." in line and name != "models/model.json"]
         found |= {name} if lines else set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -35,8 +34,7 @@ def test_written_when_the_engine_starts(tmp_path: Path) -> None:
 
 
 def test_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("morphseek_monai.handlers.provenance")  # the name is also that of the function
-    monkeypatch.setattr(module, "PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr("morphseek_monai.handlers.run_record.PACKAGES", ("torch", "no-such-package"))
     expected = {"morphseek_monai": morphseek_monai.__version__, "torch": torch.__version__, "no-such-package": None}
     assert provenance({})["packages"] == expected
 
