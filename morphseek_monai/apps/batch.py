@@ -19,6 +19,7 @@ from ..registration.pair_list import PairRow, read_pairs
 from ..registration.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
 from .progress import progress
 from .register import Verdict, require_writable
+from .terminable import terminable
 
 __all__ = ["batch"]
 
@@ -85,7 +86,7 @@ def _run(rows: Sequence[PairRow], folder: Path, share: Share, overwrite: bool) -
         os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", str(each))
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(each)
-    with progress(f"[{share.rank}] " if share.world > 1 else ""):
+    with progress(f"[{share.rank}] " if share.world > 1 else ""), terminable():
         run_batch(rows, folder, share, overwrite)
 
 

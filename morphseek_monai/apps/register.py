@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from morphseek_monai.apps.progress import progress
+from morphseek_monai.apps.terminable import terminable
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.registration.options import RegisterOptions
 from morphseek_monai.registration.register import register as register_pair
@@ -72,6 +73,7 @@ def register(
     if not isinstance(report, bool):
         raise DataError(f"report must be True or False, got {report!r}; correct it")
     folder = Path(str(out))
+    place = folder.absolute()  # libraries change the working folder
     require_writable(folder)
     options = RegisterOptions(
         bundle=None if bundle is None else str(bundle),
@@ -90,9 +92,9 @@ def register(
         device=device,
         max_memory=max_memory,
     )
-    with progress():
+    with progress(), terminable():
         result = register_pair(str(fixed), str(moving), **options.arguments())
-        result.save(folder, report)
+        result.save(place, report)
     text = summary(result, folder)
     if result.verdict == SUCCEEDED:
         return text
