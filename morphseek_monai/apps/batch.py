@@ -13,6 +13,7 @@ from ..data.files import require_file
 from ..registration.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
 from .progress import progress
 from .register import Verdict, require_writable
+from .terminable import terminable
 
 if TYPE_CHECKING:
     from ..registration.batch import Share
@@ -95,7 +96,7 @@ def _run(rows: Sequence[PairRow], folder: Path, share: Share, overwrite: bool) -
             torch.set_num_threads(each)
     from ..registration.batch import run_batch
 
-    with progress(f"[{share.rank}] " if share.world > 1 else ""):
+    with progress(f"[{share.rank}] " if share.world > 1 else ""), terminable():
         run_batch(rows, folder, share, overwrite)
 
 

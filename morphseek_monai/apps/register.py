@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.apps.progress import progress
+from morphseek_monai.apps.terminable import terminable
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.files import require_file, require_scan
 from morphseek_monai.registration.verdict import EXIT_CODES, SUCCEEDED
@@ -76,6 +77,7 @@ def register(
     require_scan(str(fixed), "fixed image")
     require_scan(str(moving), "moving image")
     folder = Path(str(out))
+    place = folder.absolute()  # libraries change the working folder
     require_writable(folder)
     from morphseek_monai.registration.options import RegisterOptions
 
@@ -98,9 +100,9 @@ def register(
     _check(options)
     from morphseek_monai.registration.register import register as register_pair
 
-    with progress():
+    with progress(), terminable():
         result = register_pair(str(fixed), str(moving), **options.arguments())
-        result.save(folder, report)
+        result.save(place, report)
     text = summary(result, folder)
     if result.verdict == SUCCEEDED:
         return text

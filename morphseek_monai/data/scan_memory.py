@@ -102,20 +102,23 @@ def meta_tensor_like(array: NDArray[Any], affine: NDArray[Any], like: MetaTensor
     """A MetaTensor with another one's layout and device.
 
     Args:
-        array: ``(X, Y, Z)``.
+        array: ``(X, Y, Z)``, or a series ``(X, Y, Z, T)``.
         affine: ``(4, 4)`` voxel -> RAS mm.
-        like: channel first gives ``(1, X, Y, Z)``.
+        like: channel first gives ``(1, X, Y, Z)`` and ``(T, X, Y, Z)``.
         same_grid: keep its meta data too.
     """
     from monai.data.meta_tensor import MetaTensor
     from monai.utils.enums import MetaKeys, SpaceKeys
 
-    values = torch.from_numpy(np.ascontiguousarray(array)).to(like.device)
+    first = np.moveaxis(array, -1, 0) if array.ndim == 4 else array
+    values = torch.from_numpy(np.ascontiguousarray(first)).to(like.device)
     meta = {key: deepcopy(value) for key, value in like.meta.items() if same_grid and key != MetaKeys.AFFINE}
     if _is_lps(like):
         affine = RAS_TO_LPS @ affine
         meta[MetaKeys.SPACE] = SpaceKeys.LPS
-    return MetaTensor(values[None] if like.ndim == 4 else values, affine=torch.from_numpy(affine.copy()), meta=meta)
+    if like.ndim == 4 and values.ndim == 3:
+        values = values[None]
+    return MetaTensor(values, affine=torch.from_numpy(affine.copy()), meta=meta)
 
 
 def _is_lps(source: MetaTensor) -> bool:

@@ -76,10 +76,15 @@ def write_itk_transform(
     transform = itk.DisplacementFieldTransform[itk.F, 3].New()
     transform.SetDisplacementField(image)
 
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    target = Path(os.path.abspath(path))  # loading a module, ITK leaves the working folder for a while
+    part = target.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        itk.transformwrite([transform], os.fspath(part), compression=True)
-        os.replace(part, path)
+        writer = itk.TransformFileWriterTemplate[itk.F].New()  # itk.transformwrite() would convert to double precision
+        writer.SetFileName(os.fspath(part))
+        writer.SetUseCompression(True)
+        writer.AddTransform(transform)
+        writer.Update()
+        os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
 
@@ -102,7 +107,7 @@ def read_itk_transform(path: str | os.PathLike[str]) -> tuple[torch.Tensor, torc
     if not path.is_file():
         raise ValueError(f"read_itk_transform() 'path' must be an existing file, got {path}")
     try:
-        transforms = itk.transformread(os.fspath(path))
+        transforms = itk.transformread(os.path.abspath(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         message = f"read_itk_transform() 'path' must be an ITK transform file, got {path} ({reason})"

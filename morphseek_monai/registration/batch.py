@@ -83,7 +83,7 @@ class _Worker:
     """Registers pairs one after the other with the models it has loaded."""
 
     def __init__(self, folder: Path, share: Share) -> None:
-        self.folder = folder
+        self.folder = Path(os.path.abspath(folder))  # libraries change the working folder
         self.models: dict[tuple[str, str], RegistrationModel] = {}
         self.weights: dict[str, str] = {}
         self.local_rank = share.local_rank

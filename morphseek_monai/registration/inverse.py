@@ -11,7 +11,7 @@ from torch import Tensor
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.grid import Grid
-from morphseek_monai.fields import ddf_to_world, invert, resize_ddf, world_to_ddf
+from morphseek_monai.fields import ddf_to_world, invert, invert_by_voxel, resize_ddf, world_to_ddf
 from morphseek_monai.lazy import lazy_module
 
 from .composition import compose_transforms
@@ -23,6 +23,7 @@ __all__ = ["InverseError", "Inversion", "invert_transform", "measure_inverse"]
 
 _COARSEST = 16  # voxels: below this the field is inverted outright
 _ITERATIONS = 10  # on every finer grid
+_TOLERANCE = 1e-3  # voxel
 _MOST_POINTS = 250_000  # that the error is measured at
 _ROUNDING = 1e-3  # of a voxel: a border that does not move stays on the grid
 
@@ -60,8 +61,8 @@ def invert_transform(transform: Any, grid: Grid) -> Inversion:
     """Invert a composite of linear transforms and displacement fields.
 
     Linear members are inverted exactly. A field is inverted on its own grid by the fixed-point iteration of
-    :func:`morphseek_monai.fields.invert`, begun on coarser grids, which saves most of the time; where the field folds
-    there is no inverse, and the error tells.
+    :func:`morphseek_monai.fields.invert_by_voxel`, begun on coarser grids, which saves most of the time; where the
+    field folds there is no inverse, and the error tells.
 
     Args:
         transform: points of the fixed image -> points of the moving image.
@@ -139,4 +140,4 @@ def _invert_field(ddf: Tensor) -> Tensor:
     if min(size) < _COARSEST:
         return invert(ddf).ddf
     coarse = _invert_field(resize_ddf(ddf, [(n + 1) // 2 for n in size]))
-    return invert(ddf, _ITERATIONS, start=resize_ddf(coarse, size)).ddf
+    return invert_by_voxel(ddf, _ITERATIONS, _TOLERANCE, resize_ddf(coarse, size))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import nibabel as nib
 import numpy as np
 import pytest
@@ -142,14 +144,12 @@ def test_field_under_training_is_written(tmp_path: Path) -> None:
 
 
 def test_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from morphseek_monai.fields import itk as module
-
-    def fail(_: object, path: str, **__: object) -> None:
-        Path(path).write_text("half a file")
+    def fail(source: object, _: object) -> None:
+        Path(str(source)).write_text("half a file")
         raise RuntimeError("disk full")
 
     (tmp_path / "u.h5").write_text("old")
-    monkeypatch.setattr(module.itk, "transformwrite", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(RuntimeError, match="disk full"):
         write_itk_transform(tmp_path / "u.h5", torch.zeros(1, 3, *SIZE), np.eye(4))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("u.h5", "old")]
@@ -210,3 +210,10 @@ class TestErrors:
             ValueError, match=r"must hold one DisplacementFieldTransform, got \['Euler3DTransform'\] in"
         ):
             read_itk_transform(tmp_path / "rigid.tfm")
+
+
+def test_a_file_holds_single_precision(tmp_path: Path) -> None:
+    write_itk_transform(tmp_path / "u.h5", torch.randn(1, 3, *SIZE), np.eye(4))
+    with h5py.File(tmp_path / "u.h5") as file:
+        assert file["TransformGroup/0/TransformParameters"].dtype == np.float32
+    assert [path.name for path in tmp_path.iterdir()] == ["u.h5"]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from morphseek_monai.fields import ddf_to_world, resize_ddf, transfer_ddf
+from morphseek_monai.fields import transfer as module
 
 SIZE = (7, 9, 6)
 NEW = (19, 8, 11)  # more than one slab, and not a multiple of one
@@ -65,6 +66,32 @@ def test_of_a_resized_grid_it_is_resize_ddf(size: tuple[int, int, int]) -> None:
     new = transfer_ddf(ddf, old, old, size, resized, resized)
     assert new.dtype == torch.float32
     torch.testing.assert_close(new, resize_ddf(ddf, list(size)), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("size", [(15, 11, 9), (4, 20, 6), SIZE])
+def test_between_parallel_grids_it_is_what_it_is_between_turned_ones(
+    order: tuple[int, int, int], size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Axis by axis, or at once: flipped, reordered, stretched, beyond the edges and within them."""
+    ddf = torch.randn(2, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    old = affine(5)
+    into = np.eye(4)
+    into[:3, :3] = (np.diag([0.6, -0.4, 1.3])[:, list(order)]) * 1.1
+    into[:3, 3] = [-1.0, 7.3, 0.2]
+    new = old @ into
+    found = transfer_ddf(ddf, old, old, size, new, new)
+    monkeypatch.setattr(module, "_upright", lambda _: None)
+    expected = transfer_ddf(ddf.double(), old, old, size, new, new)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-4)
+    assert found.is_contiguous()
+
+
+def test_a_part_of_a_grid_is_cut_out_bit_for_bit() -> None:
+    ddf = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(1))
+    part = np.eye(4)
+    part[:3, 3] = [2, 3, 1]
+    assert torch.equal(transfer_ddf(ddf, np.eye(4), np.eye(4), (3, 4, 4), part, part), ddf[..., 2:5, 3:7, 1:5])
 
 
 def test_there_and_back() -> None:

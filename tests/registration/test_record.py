@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from morphseek_monai import __version__
+from morphseek_monai.registration import record as record_module
 from morphseek_monai.registration.infer import Search
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.record import peak_memory, versions
@@ -101,3 +103,11 @@ def test_peak_memory_is_in_bytes() -> None:
         high = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     assert peak_memory() == pytest.approx(high * 1024, rel=0.05)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 >= 50 * 2**20
+
+
+def test_without_posix_the_peak_is_unknown_and_all_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    module = importlib.reload(record_module)
+    assert module.peak_memory() == 0
+    monkeypatch.undo()
+    importlib.reload(record_module)

@@ -188,3 +188,97 @@ def test_negative_ids_are_labels_if_the_user_says_so(result: RegistrationResult,
     labels = nib.Nifti1Image(np.where(moving > 0.3 * moving.max(), -5, 7).astype(np.int16), images[1].affine)
     assert set(np.unique(result.warp(labels, "nearest").get_fdata())) <= {-5, 0, 7}
     assert len(np.unique(result.warp(labels).get_fdata())) > 3
+
+
+def test_a_series_and_a_ct_are_carried_like_by_warp_scan(result: RegistrationResult, images: tuple[Any, Any]) -> None:
+    import dataclasses
+
+    from morphseek_monai.data.scan import read_series
+    from morphseek_monai.registration.apply import warp_scan
+
+    ct = dataclasses.replace(result, outside=-1000.0)
+    moving = images[1].get_fdata(dtype=np.float32)
+    series = nib.Nifti1Image(np.stack([moving - 1024, moving], axis=-1), images[1].affine)
+    found = ct.warp(series)
+    expected = warp_scan(read_series(series), result.forward, result.fixed.grid, outside=-1000.0)
+    assert found.shape == (*result.fixed.grid.size, 2)
+    np.testing.assert_array_equal(found.get_fdata(dtype=np.float32), expected.array)
+    assert (found.get_fdata() == -1000).any() and found.get_fdata()[..., 1].min() == -1000
+    dose = ct.warp(nib.Nifti1Image(moving, images[1].affine))  # has nothing as low: it ends in 0
+    assert dose.get_fdata().min() > -1000 and (dose.get_fdata() == 0).any()
+    with pytest.raises(DataError, match="interpolation must be one of auto, linear"):
+        ct.warp(images[1], "cubic")
+    tensor = torch.from_numpy(np.moveaxis(np.asarray(series.dataobj), -1, 0))
+    again = ct.warp(MetaTensor(tensor, affine=torch.from_numpy(images[1].affine)))
+    np.testing.assert_array_equal(again.numpy(), np.moveaxis(expected.array, -1, 0))
+
+
+class Stopped(BaseException):
+    """Neither an error nor expected."""
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, Stopped])
+@pytest.mark.parametrize("where", ["warped.nii.gz", "inverse.h5", "result.json"])
+def test_what_is_interrupted_leaves_nothing(
+    where: str, error: type[BaseException], result: RegistrationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    replace = os.replace
+
+    def stopped(source: Any, target: Any) -> None:
+        if Path(target).name == where:
+            raise error
+        replace(source, target)
+
+    for name in FILES:
+        (tmp_path / name).write_text("of an earlier registration")
+    (tmp_path / "notes.txt").write_text("mine")
+    monkeypatch.setattr(os, "replace", stopped)
+    with pytest.raises(error):
+        result.save(tmp_path, report=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_relative_folder_is_that_of_the_beginning(
+    result: RegistrationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a library changes the working folder of the process while it loads a part of itself."""
+    import os
+
+    from morphseek_monai.registration import result as module
+
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write = module.write_transform
+
+    def elsewhere(*args: Any) -> None:
+        os.chdir(tmp_path / "there")
+        write(*args)
+
+    monkeypatch.setattr(module, "write_transform", elsewhere)
+    result.save("out", report=False)
+    assert {path.name for path in (tmp_path / "here/out").iterdir()} == FILES | {"uncertainty.nii.gz"}
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_emptied_is_told(result: RegistrationResult, tmp_path: Path) -> None:
+    (tmp_path / "warped.nii.gz").mkdir()
+    with pytest.raises(DataError, match=r"warped.nii.gz cannot be written \(.*\); give a writable folder"):
+        result.save(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/result.json cannot be written \(Not a directory\)"):
+        result.save(tmp_path / "file")
+
+
+def test_the_moving_image_is_shown_as_it_would_be_resampled(result: RegistrationResult) -> None:
+    from morphseek_monai.registration.point_map import PointMap
+    from morphseek_monai.registration.transform import resample
+
+    view, grid, moving = result.view(), result.fixed.grid, result.moving
+    for shown, matrix in ((view.before, np.eye(4)), (view.aligned, result.affine)):
+        whole = resample(moving.array, moving.affine, PointMap((matrix,)), grid, outside=result.outside)
+        assert shown.shape == whole.shape
+        for axis, index in ((0, 11), (1, 20), (2, 35)):
+            np.testing.assert_allclose(shown.take(index, axis), whole.take(index, axis), atol=1e-5 * np.ptp(whole))
