@@ -55,8 +55,10 @@ class Pair(NamedTuple):
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size of the fixed label map in :attr:`unit`, by which distances are measured."""
-        zooms = np.linalg.norm(nib.load(self.fixed_label).affine[:3, :3], axis=0)  # type: ignore[attr-defined]
-        return (1.0, 1.0, 1.0) if self.unit == "voxels" else tuple(float(zoom) for zoom in zooms)  # type: ignore[return-value]
+        if self.unit == "voxels":
+            return 1.0, 1.0, 1.0
+        x, y, z = np.linalg.norm(nib.load(self.fixed_label).affine[:3, :3], axis=0)  # type: ignore[attr-defined]
+        return float(x), float(y), float(z)
 
 
 def set_names() -> list[str]:
@@ -83,7 +85,7 @@ def load_pairs(data: str | Path, split: str, name: str) -> list[Pair]:
             f"got {name!r} and {split!r}"
         )
     entry = listing[name]
-    folder = Path(data) / entry["folder"]
+    folder = Path(data).resolve() / entry["folder"]
     inner = tuple(entry["inner"]) if "inner" in entry else None
     pairs = []
     for ids in entry[split]:
