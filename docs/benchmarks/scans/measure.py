@@ -74,7 +74,7 @@ def measure_pair(tool: Tool, pair: Pair, threads: int, limit: float = 3600.0) ->
             _run(tool.apply(pair.fixed_image, pair.moving_label, folder), folder, tool.environment(threads), limit)
             figures = judge(pair, Applied.load(folder))
         except Exception as problem:  # any tool may fail in its own way
-            error = " ".join(str(problem).split())[-300:] or type(problem).__name__
+            error = " ".join(str(problem).split())[:300] or type(problem).__name__
     numbers = {**dict.fromkeys(NUMBERS, float("nan")), **cost, **figures}
     condition = {"threads": threads, "version": tool.version, "settings": tool.settings}
     return Row(*about, **numbers, unit=pair.unit, **condition, note=note, error=error)
@@ -131,7 +131,8 @@ def _registered(tool: Tool, pair: Pair, folder: Path, threads: int, limit: float
     _run(command, folder, tool.environment(threads), limit)
     cost = json.loads(out.read_text(encoding="utf-8"))
     code = cost.pop("code")
-    if code not in tool.exit_codes:
+    lost = tool.checkout is not None and not (folder / RESULT / "transform.h5").is_file()
+    if lost or code not in tool.exit_codes:  # an exit code of 1 is a verdict, or an error of Python
         raise RuntimeError(f"exit code {code}: {_last_words(folder)}")
     return dict(cost)
 

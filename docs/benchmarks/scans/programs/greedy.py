@@ -23,7 +23,7 @@ SETTINGS = (
 def affine(greedy: Any, fixed: str, moving: str, folder: Path) -> Path:
     """Align; the matrix, RAS mm of the fixed to RAS mm of the moving scan, as a text file."""
     matrix = folder / "affine.mat"
-    greedy.execute(f'{_options()} {START} {METRIC} -n {_levels(3)} -i "{fixed}" "{moving}" -o "{matrix}"')
+    greedy.execute(f'{_options()} {START} {METRIC} -n {iterations(3)} -i "{fixed}" "{moving}" -o "{matrix}"')
     return matrix
 
 
@@ -33,9 +33,7 @@ def register(fixed: str, moving: str, folder: Path) -> None:
 
     greedy = picsl_greedy.Greedy3D()
     matrix = affine(greedy, fixed, moving, folder)
-    smallest = min(_size(fixed))
-    levels = next(n for n in (3, 2, 1) if n == 1 or -(-smallest // 2 ** (n - 1)) >= LEAST)
-    stage = f'{METRIC} -n {_levels(levels)} -it "{matrix}"'
+    stage = f'{METRIC} -n {iterations(levels_of(size_of(fixed)))} -it "{matrix}"'
     greedy.execute(f'{_options()} {stage} -i "{fixed}" "{moving}" -o "{folder / "warp.nii.gz"}"')
 
 
@@ -53,11 +51,17 @@ def apply(fixed: str, label: str, folder: Path) -> Applied:
     return Applied(np.asarray(nib.load(warped).dataobj), field)
 
 
-def _levels(count: int) -> str:
-    return "x".join(str(n) for n in ITERATIONS[:count])
+def iterations(levels: int) -> str:
+    """Greedy's notation of the iterations on so many levels."""
+    return "x".join(str(n) for n in ITERATIONS[:levels])
 
 
-def _size(path: str) -> list[int]:
+def levels_of(size: list[int]) -> int:
+    """Levels of which the coarsest has :data:`LEAST` voxels along every axis, at most three."""
+    return next(n for n in (3, 2, 1) if n == 1 or -(-min(size) // 2 ** (n - 1)) >= LEAST)
+
+
+def size_of(path: str) -> list[int]:
     """Size in the header of ``.nii.gz``, without the half second that importing NiBabel takes."""
     with gzip.open(path) as file:
         return np.frombuffer(file.read(48)[42:48], "<i2").tolist()
