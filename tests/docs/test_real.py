@@ -1,4 +1,4 @@
-"""docs/benchmarks/real.py: its pairs, figures, measurements, resuming, errors and tables; no program is needed."""
+"""docs/benchmarks/real.py: its figures, measurements, resuming, errors and tables; no program is needed."""
 
 from __future__ import annotations
 
@@ -21,32 +21,11 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PAGE = (BENCHMARKS / "real.md").read_text(encoding="utf-8")
 sys.path.insert(0, str(BENCHMARKS))  # where Python puts it when the script is run
 real = importlib.import_module("real")
-pairs, scores, tools, measure, rows, report = (
-    importlib.import_module(f"scans.{name}") for name in ("pairs", "scores", "tools", "measure", "rows", "report")
+pairs, tools, measure, rows, report = (
+    importlib.import_module(f"scans.{name}") for name in ("pairs", "tools", "measure", "rows", "report")
 )
-program, greedy, itk_program = (
-    importlib.import_module(f"scans.programs.{name}") for name in ("program", "greedy", "sitk")
-)
+itk_program = importlib.import_module("scans.programs.sitk")
 LISTING = json.loads(pairs.LISTING.read_text(encoding="utf-8"))
-
-
-def person(scan: str, name: str) -> str:
-    """Who it is: scans differ in their last number, and two are listed where one person was scanned twice."""
-    groups = [group for group in LISTING[name].get("same_person", []) if scan in group]
-    return str(groups[0][0]) if groups else scan.rsplit("_", 1)[0]
-
-
-@pytest.mark.parametrize("name", list(LISTING))
-def test_nobody_is_compared_with_himself_and_no_pair_is_in_both_splits(name: str) -> None:
-    both = {split: [tuple(ids) for ids in LISTING[name][split]] for split in pairs.SPLITS}
-    together = both["tune"] + both["report"]
-    assert len(set(together)) == len(together)
-    for fixed, moving in together:
-        assert fixed != moving
-        assert (person(fixed, name) == person(moving, name)) == (name == "hearts")
-    people = [{person(scan, name) for ids in both[split] for scan in ids} for split in pairs.SPLITS]
-    assert name in ("mice", "lungs") or not people[0] & people[1]
-    assert name != "mice" or all({person(scan, name) for scan in ids} - people[0] for ids in both["report"])
 
 
 def save(path: Path, array: Any, affine: Any) -> None:
@@ -110,36 +89,6 @@ def test_what_is_not_there_is_told(data: Path) -> None:
     (data / "first" / "labels" / "B_0000.nii.gz").unlink()
     with pytest.raises(FileNotFoundError, match="report pair A_0000 <- B_0000 of boxes wants .*labels.B_0000"):
         pairs.load_pairs(data, "report", "boxes")
-
-
-def test_scores_by_hand() -> None:
-    fixed = np.zeros((12, 8, 8), dtype=np.uint8)
-    fixed[2:6, 2:6, 2:6], fixed[8:10, 2:6, 2:6] = 1, 2
-    warped = np.zeros_like(fixed)
-    warped[3:7, 2:6, 2:6], warped[8:10, 2:6, 2:6] = 1, 2
-    found = scores.score(fixed, warped, (2.0, 1.0, 1.0))
-    assert found.dices == pytest.approx({1: 75.0, 2: 100.0})
-    assert found.dice == pytest.approx(87.5) and found.inner_dice == found.dice
-    assert found.hd95 == pytest.approx((2.0 + 0.0) / 2)
-    assert scores.score(fixed, warped.astype(np.float32), inner=(2,)).inner_dice == pytest.approx(100)
-    assert math.isnan(scores.score(fixed, warped, distances=False).hd95)
-
-
-def test_a_structure_that_got_lost_counts() -> None:
-    fixed = np.zeros((8, 8, 8), dtype=np.uint8)
-    fixed[1:4], fixed[5:7] = 1, 2
-    found = scores.score(fixed, np.where(fixed == 1, 1, 3))
-    assert found.dices == pytest.approx({1: 100.0, 2: 0.0})
-    assert found.dice == pytest.approx(50) and math.isinf(found.hd95)
-
-
-@pytest.mark.parametrize(
-    ("warped", "inner", "message"),
-    [(np.ones((4, 4, 5), int), None, "on one grid"), (np.ones((4, 4, 4), int), (7,), r"structures of \(7,\).*\[1\]")],
-)
-def test_label_maps_that_cannot_be_compared(warped: Any, inner: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        scores.score(np.ones((4, 4, 4), int), warped, inner=inner)
 
 
 MOVE = np.array([[1, -0.1, 0, 6], [0.1, 1, 0, -4], [0, 0, 1.005, 2], [0, 0, 0, 1]])  # RAS mm, orthogonal
@@ -294,15 +243,6 @@ def test_mistakes_on_the_command_line(
 ) -> None:
     assert run(*options) == 1
     assert re.search(message, capsys.readouterr().err)
-
-
-@pytest.mark.parametrize(
-    ("size", "iterations"), [([20, 30, 40], "100x50x10"), ([192, 192, 10], "100x50"), ([5, 9, 9], "100")]
-)
-def test_greedy_gets_the_levels_that_it_can_do(size: list[int], iterations: str, tmp_path: Path) -> None:
-    save(tmp_path / "image.nii.gz", np.zeros(size, dtype=np.uint8), np.eye(4))
-    assert greedy.size_of(str(tmp_path / "image.nii.gz")) == size
-    assert greedy.iterations(greedy.levels_of(size)) == iterations
 
 
 def row(tool: str, name: str, dice: float, error: str = "", **changes: Any) -> Any:

@@ -74,7 +74,7 @@ def measure_pair(tool: Tool, pair: Pair, threads: int, limit: float = 3600.0) ->
             _run(tool.apply(pair.fixed_image, pair.moving_label, folder), folder, tool.environment(threads), limit)
             figures = judge(pair, Applied.load(folder))
         except Exception as problem:  # any tool may fail in its own way
-            error = " ".join(str(problem).split())[:300] or type(problem).__name__
+            error = " ".join(str(problem).replace(name, "FOLDER").split())[:300] or type(problem).__name__
     numbers = {**dict.fromkeys(NUMBERS, float("nan")), **cost, **figures}
     condition = {"threads": threads, "version": tool.version, "settings": tool.settings}
     return Row(*about, **numbers, unit=pair.unit, **condition, note=note, error=error)
