@@ -86,8 +86,8 @@ def judge(pair: Pair, applied: Applied) -> dict[str, float]:
     Raises:
         ValueError: When the label map or the field is not on the fixed grid, or the field is not finite.
     """
-    fixed: Any = nib.load(pair.fixed_label)  # type: ignore[attr-defined]
-    moving: Any = nib.load(pair.moving_label)  # type: ignore[attr-defined]
+    fixed: Any = nib.load(pair.fixed_label)
+    moving: Any = nib.load(pair.moving_label)
     if applied.field.shape != (*fixed.shape, 3) or not np.isfinite(applied.field).all():
         raise ValueError(f"the field must be finite and {(*fixed.shape, 3)}, got {applied.field.shape}")
     truth = np.asarray(fixed.dataobj)

@@ -57,7 +57,7 @@ class Pair(NamedTuple):
         """Voxel size of the fixed label map in :attr:`unit`, by which distances are measured."""
         if self.unit == "voxels":
             return 1.0, 1.0, 1.0
-        x, y, z = np.linalg.norm(nib.load(self.fixed_label).affine[:3, :3], axis=0)  # type: ignore[attr-defined]
+        x, y, z = np.linalg.norm(nib.load(self.fixed_label).affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
 
