@@ -82,7 +82,7 @@ class Results:
         """All rows so far."""
         return [
             Row(**{**row, **{name: float(row[name]) for name in NUMBERS}, "threads": int(row["threads"])})
-            for row in _read(self.path)
+            for row in read_rows(self.path)
         ]
 
     def structures(self) -> Dices:
@@ -90,7 +90,7 @@ class Results:
         # a run that was stopped between the two files has written a pair's structures twice: the last count
         return {
             (row["tool"], row["fixed"], row["moving"], row["structure"]): float(row["dice_percent"])
-            for row in _read(self.structures_path)
+            for row in read_rows(self.structures_path)
         }
 
     def done(self, tool: str) -> set[tuple[str, str]]:
@@ -121,18 +121,20 @@ class Results:
         """
         pair = (row.tool, row.fixed, row.moving)
         lines = [(*pair, label, names[label], f"{dice:.3f}") for label, dice in structures.items()]
-        _append(self.structures_path, STRUCTURE_FIELDS, lines)
-        _append(self.path, Row._fields, [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row]])
+        append_rows(self.structures_path, STRUCTURE_FIELDS, lines)
+        append_rows(self.path, Row._fields, [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row]])
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Lines of a CSV file by the names of its columns; none where there is no file."""
     if not path.is_file():
         return []
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _append(path: Path, fields: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:
+def append_rows(path: Path, fields: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:
+    """Append lines to a CSV file, which begins with the names of its columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
