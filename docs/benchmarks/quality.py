@@ -1,4 +1,4 @@
-"""What samples, refinement and more steps buy on the validation pairs, and what they cost.
+"""What samples and more steps buy on the validation pairs, and what they cost.
 
     python docs/benchmarks/quality.py bundles/morphseek_brain_mri_oasis --dataset_dir DATA --out quality.csv --threads 1
     python docs/benchmarks/quality.py bundles/morphseek_brain_mri_oasis --table quality.csv
@@ -23,7 +23,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.bundle.config_parser import ConfigParser
-from morphseek_monai.registration.refine import refine_field, refine_latent
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -72,21 +71,6 @@ def auto(network: MorphSeekNet, pair: Tensor, spacing: Sequence[float]) -> Answe
     return Answer(run_steps(network, pair, "auto").ddf)
 
 
-def latent(iterations: int) -> Setting:
-    """Latents of all steps refined."""
-    return lambda network, pair, spacing: Answer(refine_latent(network, pair, iterations).ddf)
-
-
-def field(iterations: int, first: Setting = default) -> Setting:
-    """The field of another setting refined."""
-
-    def setting(network: MorphSeekNet, pair: Tensor, spacing: Sequence[float]) -> Answer:
-        answer = first(network, pair, spacing)
-        return answer._replace(ddf=refine_field(pair, answer.ddf, iterations).ddf)
-
-    return setting
-
-
 SETTINGS: dict[str, Setting] = {
     "default": default,
     "4 samples": samples(4),
@@ -94,15 +78,6 @@ SETTINGS: dict[str, Setting] = {
     "16 samples": samples(16),
     "4 samples at tau 1": samples(4, tau=1.0),
     "steps auto": auto,
-    "latent 10": latent(10),
-    "latent 25": latent(25),
-    "field 10": field(10),
-    "field 25": field(25),
-    "field 50": field(50),
-    "field 100": field(100),
-    "latent 25 + field 25": field(25, latent(25)),
-    "8 samples + field 25": field(25, samples(8)),
-    "steps auto + field 25": field(25, auto),
 }
 
 

@@ -32,7 +32,7 @@ RUNS: tuple[tuple[Size, Size, str], ...] = (
     (LARGE, LARGE, "--max_memory 4G"),
     (LARGE, LARGE, "--max_memory 2.5G"),
     (SMALL, SMALL, "--samples 2"),
-    (SMALL, SMALL, "--refine 2 --refine_field 2"),
+    (SMALL, SMALL, "--refine 2"),
 )
 
 

@@ -67,7 +67,7 @@ def sample_fields(
     check_pair(pair, "sample_fields")
     if network.head is None:
         raise DataError(
-            "sample_fields() needs a network with a Gaussian policy, got policy='none'; use --refine or --steps auto, "
+            "sample_fields() needs a network with a Gaussian policy, got policy='none'; use --steps auto, "
             "or a bundle with policy='gaussian'"
         )
     if samples < 1:
