@@ -61,9 +61,9 @@ def code_of(*arguments: str) -> int:
 
 
 def test_takes_the_options_of_register(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
-    assert code_of("--max-memory", "3G", "--refine_field=4", "--steps=auto", "--seed", "5", "--overwrite") == 0
+    assert code_of("--max-memory", "3G", "--refine=4", "--steps=auto", "--seed", "5", "--overwrite") == 0
     options = ran.rows[0].options
-    assert (options.max_memory, options.refine_field, options.steps, options.seed) == ("3G", 4, "auto", 5)
+    assert (options.max_memory, options.refine, options.steps, options.seed) == ("3G", 4, "auto", 5)
     assert ran.overwrite and ran.share == Share(0, 1, 0, 1)
     assert capsys.readouterr().out == f"1 pair: 1 succeeded; see {Path('out/summary.csv')}\n"
 

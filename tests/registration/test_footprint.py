@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from morphseek_monai.networks import MorphSeekNet
-from morphseek_monai.registration.footprint import UNKNOWN, LiveTensors, forward_bytes, gradient_bytes
+from morphseek_monai.registration.footprint import UNKNOWN, LiveTensors, forward_bytes
 
 MakeNet = Callable[..., MorphSeekNet]
 
@@ -56,16 +56,9 @@ def test_grows_with_the_grid_and_not_with_the_steps(make_net: MakeNet) -> None:
     assert forward_bytes(make_net(steps=6), (16, 16, 16)) <= 1.2 * forward_bytes(make_net(steps=2), (16, 16, 16))
 
 
-def test_gradients_keep_the_feature_maps_of_all_steps(make_net: MakeNet) -> None:
-    size = (16, 16, 16)
-    one, three = (gradient_bytes(make_net(steps=steps).eval(), size) for steps in (1, 3))
-    assert one > forward_bytes(make_net(), size)
-    assert three > 2 * one
-
-
 def test_network_stays_as_it_was(make_net: MakeNet) -> None:
     network = make_net().eval().requires_grad_(False)
-    gradient_bytes(network, (16, 16, 16))
+    forward_bytes(network, (16, 16, 16))
     for parameter in network.parameters():
         assert parameter.device.type == "cpu" and not parameter.requires_grad and parameter.grad is None
 

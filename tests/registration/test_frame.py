@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations, product
 from typing import Any
 
@@ -107,57 +106,29 @@ class TestTissueEnds:
 
 
 class TestNetworkGrid:
-    """The phantom bundle's network was trained on 48 voxels of 4 mm, its stride is 8 or 16."""
+    """The phantom bundle's network was trained on anatomies of 40 voxels, its stride is 8 or 16."""
 
     def grid(self, model: RegistrationModel, tissue: Any, spacing: tuple[float, float, float]) -> Any:
         return network_grid(orient(tissue, around(tissue.shape, spacing), "RAS"), tissue, model)
 
-    def test_what_fits_keeps_size_and_spacing_and_is_centred(self, model: RegistrationModel) -> None:
-        size = (90, 70, 60)
-        tissue = ball(size, around(size, (2.0, 2.0, 3.0)), 60, (10, 0, 0))
-        grid, notices = self.grid(model, tissue, (2.0, 2.0, 3.0))
-        assert grid.size == (48, 48, 48) and notices == []
-        np.testing.assert_allclose(grid.spacing, 4)
-        np.testing.assert_allclose(grid.centre, 0, atol=1e-9)  # on the field of view, not the tissue
+    def test_the_anatomy_is_as_many_voxels_long_as_in_training_around_it(self, model: RegistrationModel) -> None:
+        tissue = np.zeros((150, 90, 90), dtype=bool)
+        tissue[61:141, 20:70, 30:70] = True  # 80 voxels of 2 mm
+        grid = self.grid(model, tissue, (2.0, 2.0, 2.0))
+        np.testing.assert_allclose(grid.spacing, 79 * 2 / 40)
+        np.testing.assert_allclose(grid.centre, [(100.5 - 74.5) * 2, 0, (49.5 - 44.5) * 2], atol=1e-9)
+        least = np.array([80, 50, 40]) * 2 / grid.spacing + 2 * MARGIN - 1
+        assert (np.array(grid.size) >= least).all() and (np.array(grid.size) % model.network.stride == 0).all()
 
-    def test_what_does_not_fit_is_centred_on_the_tissue(self, model: RegistrationModel) -> None:
-        size = (150, 90, 90)
-        tissue = ball(size, around(size, (2.0, 2.0, 2.0)), 60, (70, 0, 0))
-        grid, notices = self.grid(model, tissue, (2.0, 2.0, 2.0))
-        assert grid.size == (48, 48, 48) and notices == []
-        np.testing.assert_allclose(grid.centre, [70, 0, 0], atol=2.1)
+    @pytest.mark.parametrize("unit", [1e-3, 0.1, 10.0, 1e3])
+    def test_the_unit_of_length_does_not_matter(self, model: RegistrationModel, unit: float) -> None:
+        size = (60, 50, 40)
+        tissue = ball(size, around(size, (2.0, 2.0, 3.0)), 40)
+        one, other = (self.grid(model, tissue, (2.0 * u, 2.0 * u, 3.0 * u)) for u in (1.0, unit))
+        assert one.size == other.size
+        np.testing.assert_allclose(other.spacing, one.spacing * unit)
 
-    def test_it_grows_for_the_tissue_in_steps_of_the_stride(self, model: RegistrationModel) -> None:
-        size = (140, 90, 90)
-        tissue = np.zeros(size, dtype=bool)
-        tissue[5:135, 20:70, 20:70] = True  # 260 mm = 65 voxels, and margins
-        grid, notices = self.grid(model, tissue, (2.0, 2.0, 2.0))
-        stride = model.network.stride
-        assert grid.size[0] == -(-(65 + 2 * MARGIN) // stride) * stride and grid.size[1:] == (48, 48)
-        np.testing.assert_allclose(grid.spacing, 4)
-        assert notices == []
-
-    def test_beyond_twice_the_size_it_gets_coarser_and_says_so(self, model: RegistrationModel) -> None:
-        tissue = np.ones((60, 40, 40), dtype=bool)
-        grid, notices = self.grid(model, tissue, (10.0, 4.0, 4.0))
-        factor = (60 * 10 / 4 + 2 * MARGIN) / 96
-        np.testing.assert_allclose(grid.spacing, 4 * factor)
-        assert max(grid.size) <= 96 and grid.size[0] * grid.spacing[0] >= 600
-        (notice,) = notices
-        assert notice.startswith("the fixed image's foreground measures 600 x 160 x 160 mm")
-        assert notice.endswith(f"the network's grid is {factor:.2f} times as coarse")
-
-    def test_a_small_foreground_is_doubted(self, model: RegistrationModel) -> None:
-        size = (40, 40, 40)
-        tissue = ball(size, around(size, (2.0, 2.0, 2.0)), 30)
-        grid, (notice,) = self.grid(model, tissue, (2.0, 2.0, 2.0))
-        assert grid.size == (48, 48, 48) and notice.endswith("192 x 192 x 192 mm: is this its anatomy?")
-
-    def test_without_a_spacing_it_spans_the_foreground(self, model: RegistrationModel) -> None:
-        tissue = np.zeros((50, 60, 70), dtype=bool)
-        tissue[10:42, 5:53, 20:70] = True
-        grid, notices = self.grid(replace(model, spacing=None), tissue, (2.0, 2.0, 3.0))
-        assert grid.size == (48, 48, 48) and notices == []
-        np.testing.assert_allclose(grid.spacing * 48, [32 * 2, 48 * 2, 50 * 3])
-        middle = around((50, 60, 70), (2.0, 2.0, 3.0)) @ [25.5, 28.5, 44.5, 1]
-        np.testing.assert_allclose(grid.centre, middle[:3])
+    def test_it_is_never_finer_than_the_scan(self, model: RegistrationModel) -> None:
+        tissue = np.ones((20, 24, 6), dtype=bool)
+        np.testing.assert_allclose(self.grid(model, tissue, (1.0, 1.0, 8.0)).spacing, [1.175, 1.175, 8.0], rtol=0.05)
+        np.testing.assert_allclose(self.grid(model, tissue[:, :, :3], (1.0, 1.0, 1.0)).spacing, 1.0)

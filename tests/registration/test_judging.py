@@ -14,7 +14,8 @@ from torch import Tensor
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import Scan
 from morphseek_monai.registration.intensity import Prepared
-from morphseek_monai.registration.judging import coverage, make_checks, similarities
+from morphseek_monai.registration.frame import Oriented
+from morphseek_monai.registration.judging import coverage, make_checks, similarity_after, stage_similarities
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField
 from morphseek_monai.registration.pairing import NetworkPair
@@ -33,10 +34,12 @@ def texture(seed: int = 0) -> Tensor:
 
 def make_pair(image: Tensor, by_headers: Tensor | None = None, affine: Any = None, grid: Any = None) -> NetworkPair:
     prepared = Prepared(np.zeros(SIZE, np.float32), "mr", "")
+    nothing = Oriented(np.zeros(SIZE), np.eye(4))
     return NetworkPair(
         image=image,
         aligned=image[:, :1],
         by_headers=image[:, :1] if by_headers is None else by_headers,
+        oriented=(nothing, nothing),
         mirrored=None,
         grid=Grid(SIZE, np.diag([2.0, 2, 2, 1]) if grid is None else grid),
         affine=np.eye(4) if affine is None else affine,
@@ -64,15 +67,16 @@ def test_similarity_of_each_stage_is_that_of_its_image() -> None:
     ddf[:, 0] = 4.0
     moving = torch.roll(fixed, 4, dims=2)  # warped with +4 it is the fixed image
     unrelated = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(1))
-    found = similarities(make_pair(torch.cat([moving, fixed], 1), by_headers=unrelated), ddf)
-    assert list(found) == ["before", "affine", "after"]
-    assert found["before"] < 0.1 < found["affine"] < 0.6 and found["after"] > 0.95
+    pair = make_pair(torch.cat([moving, fixed], 1), by_headers=unrelated)
+    found = stage_similarities(pair)
+    assert list(found) == ["before", "affine"]
+    assert found["before"] < 0.1 < found["affine"] < 0.6 and similarity_after(pair, ddf) > 0.95
 
 
 def test_inverted_contrast_is_as_similar() -> None:
     fixed = tissue()
-    found = similarities(make_pair(torch.cat([1 - fixed, fixed], 1)), torch.zeros(1, 3, 32, 32, 32))
-    assert found["after"] == pytest.approx(1, abs=1e-3)
+    pair = make_pair(torch.cat([1 - fixed, fixed], 1))
+    assert similarity_after(pair, torch.zeros(1, 3, 32, 32, 32)) == pytest.approx(1, abs=1e-3)
 
 
 class TestCoverage:

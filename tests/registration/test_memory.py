@@ -78,8 +78,8 @@ def test_each_voxel_costs(small: RegistrationModel) -> None:
 
 def test_what_more_is_searched_costs_where_the_network_is_the_peak(small: RegistrationModel) -> None:
     fixed = cube(48, 4.0)
-    mean, samples, refine = (plan(small, fixed, **s).bytes for s in ({}, {"samples": 8}, {"refine": 20}))
-    assert mean < samples < refine
+    mean, samples = (plan(small, fixed, **s).bytes for s in ({}, {"samples": 8}))
+    assert mean < samples
     assert plan(small, fixed, samples=2).bytes == samples
 
 

@@ -53,10 +53,10 @@ def weights(write: Callable[[Path], object]) -> Edit:
 
 def test_what_the_bundle_says(model: RegistrationModel) -> None:
     root = find_bundle("morphseek_phantom")
-    assert (model.name, model.size, model.spacing, model.orientation) == (
+    assert (model.name, model.size, model.voxels, model.orientation) == (
         "morphseek_phantom",
         (48, 48, 48),
-        (4.0, 4.0, 4.0),
+        40,
         "RAS",
     )
     assert model.sha256 == hashlib.sha256((root / "models/model.pt").read_bytes()).hexdigest()
@@ -70,14 +70,14 @@ def test_what_the_bundle_says(model: RegistrationModel) -> None:
 @pytest.mark.parametrize("name", ["morphseek_brain_mri_oasis", "morphseek_liver_ct_lits", "morphseek_abdomen_mr_ct"])
 def test_every_bundle_says_how_it_registers(name: str) -> None:
     content = json.loads((find_bundle(name) / "configs/register.json").read_text())["register"]
-    keys = {"size", "spacing", "orientation", "intensity", "thresholds", "mirror_axis"}
+    keys = {"size", "voxels", "orientation", "intensity", "thresholds", "mirror_axis"}
     assert set(content) == keys and set(content["intensity"]) <= {"mr", "ct"}
 
 
 def test_a_bundle_of_any_name_in_any_place(bundle: Path, model: RegistrationModel) -> None:
-    settings(spacing=None, orientation="LPS", thresholds={"folding": [1.0, 2.0]}, mirror_axis=1)(bundle)
+    settings(voxels=77, orientation="LPS", thresholds={"folding": [1.0, 2.0]}, mirror_axis=1)(bundle)
     loaded = load_model(str(bundle))
-    assert (loaded.name, loaded.spacing, loaded.orientation, loaded.mirror_axis) == ("my_bundle", None, "LPS", 1)
+    assert (loaded.name, loaded.voxels, loaded.orientation, loaded.mirror_axis) == ("my_bundle", 77, "LPS", 1)
     assert loaded.thresholds == {"folding": (1.0, 2.0)} and loaded.sha256 == model.sha256
 
 
@@ -130,9 +130,8 @@ def not_a_number(path: Path) -> None:
         (weights(not_a_number), "has NaN or infinite weights"),
         (lambda f: (f / "configs/register.json").write_text("{"), "Expecting property name"),
         (change("register.json", lambda c: c.pop("register")), "KeyError"),
-        (change("register.json", lambda c: c["register"].pop("spacing")), "KeyError: 'spacing'"),
-        (settings(spacing=[4, 0, 4]), r"spacing in register\.json must be three positive numbers, got \[4, 0, 4\]"),
-        (settings(spacing=[4, 4]), r"spacing in register\.json must be three positive numbers, got \[4, 4\]"),
+        (change("register.json", lambda c: c["register"].pop("voxels")), "voxels"),
+        (settings(voxels=0), r"voxels in register\.json must be a positive number, got 0"),
         (settings(size=[48, 48, -48]), r"size in register\.json must be three positive numbers"),
         (settings(orientation="XYZ"), "Not all axis codes"),
         (settings(thresholds={"foldings": [1, 2]}), r"register\.json has foldings; it may have similarity"),

@@ -21,10 +21,10 @@ def test_same_names_and_defaults_as_the_command() -> None:
 
 
 def test_every_argument_is_one_of_the_function() -> None:
-    options = RegisterOptions(steps="auto", samples=3, refine=4, refine_field=6, seed=9, max_memory="2G")
+    options = RegisterOptions(steps="auto", samples=3, refine=4, seed=9, max_memory="2G")
     arguments = options.arguments()
     assert set(arguments) == set(inspect.signature(register).parameters) - {"fixed", "moving"}
-    assert arguments["search"] == Search("auto", 3, 4, 6)
+    assert arguments["search"] == Search("auto", 3, 4)
     assert (arguments["seed"], arguments["max_memory"]) == (9, "2G")
 
 
@@ -48,7 +48,7 @@ def test_unknown_options_are_named() -> None:
         ({"samples": 2.5}, "samples must be a whole number, got 2.5"),
         ({"seed": None}, "seed must be a whole number, got None"),
         ({"report": 0}, "report must be True or False, got 0"),
-        ({"refine_field": "yes"}, "refine_field must be a whole number, got 'yes'"),
+        ({"refine": 1.5}, "refine must be a whole number or a word, got 1.5"),
         ({"frame": "first"}, "frame must be a whole number or None, got 'first'"),
         ({"steps": 1.5}, "steps must be a whole number or a word or None, got 1.5"),
         ({"affine": True}, "affine must be a word, got True"),

@@ -53,7 +53,7 @@ def test_arguments_repeat_the_registration(
     record: dict[str, Any], files: list[Path], model: RegistrationModel
 ) -> None:
     arguments = dict(record["arguments"])
-    search = Search(**{name: arguments.pop(name) for name in ("steps", "samples", "refine", "refine_field")})
+    search = Search(**{name: arguments.pop(name) for name in ("steps", "samples", "refine")})
     arguments["affine"] = np.array(arguments["affine"])
     again = register(record["fixed"]["path"], record["moving"]["path"], bundle=model, search=search, **arguments)
     assert again.record["metrics"] == record["metrics"]
