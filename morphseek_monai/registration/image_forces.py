@@ -40,9 +40,9 @@ class CorrelationForce:
     one around ``x`` only, which loses its way where structures are small)::
 
         a = <f,w> / (<f,f> <w,w>),  b = a <f,w> / <w,w>
-        d cc / d w = <a> f - <b> w - <a mean(f) - b mean(w)>
+        d cc / d w = 2 (<a> f - <b> w - <a mean(f) - b mean(w)>)
 
-    Squared, so that an inverted contrast counts as agreement.
+    of which the half is taken. Squared, so that an inverted contrast counts as agreement.
 
     Args:
         moving: ``(1, D, H, W)``, intensities of order 1, continued beyond its field of view.

@@ -25,6 +25,9 @@ ITERATIONS = (60, 40, 10)  # of the coarsest and further coarse levels, the last
 FORCE_SIGMA = 1.7  # voxels; greedy's square root of 3
 FIELD_SIGMA = 0.5  # voxels, in each iteration
 LARGEST_STEP = 1.0  # voxels, in the first iteration of a level
+# the derivative of the squared correlation by voxels, whatever the contrast; what is below it is rounding, and would move
+# identical images by a whole voxel
+LEAST_FORCE = 1e-3
 LAST_STEP = 0.1  # of it, in the last one: the field settles
 HALF_FIELD = 2_000_000  # voxels of the images; from here on the field, smooth as it is, has half their resolution
 PATIENCE = 5  # iterations
@@ -165,6 +168,7 @@ def _run_level(force: ImageForce, ddf: Tensor, size: tuple[int, int, int], most:
     smooth_force = _filter(size, ddf.shape[1:], [FORCE_SIGMA] * 3, ddf.device)
     smooth_field = _filter(ddf.shape[1:], ddf.shape[1:], [FIELD_SIGMA / r for r in ratio], ddf.device)
     sampler = Sampler(ddf.shape[1:], ddf.device)
+    start = ddf
     history: list[float] = []
     for iteration in range(most):
         pull = force(upsample(ddf) * scale)
@@ -173,13 +177,13 @@ def _run_level(force: ImageForce, ddf: Tensor, size: tuple[int, int, int], most:
             break
         step = smooth_force(pull.force)
         longest = float(step.square().sum(0).max().sqrt())
-        if not longest > 0:
-            break  # nothing to be seen
         share = 1 - (1 - LAST_STEP) * iteration / max(most - 1, 1)
-        step *= LARGEST_STEP * share / longest / scale
+        step *= LARGEST_STEP * share / max(longest, LEAST_FORCE) / scale
         ddf = smooth_field(step + sampler.at(ddf, sampler.lattice(step)))
     if not history:
         history.append(math.nan)
+    if max(history[1:], default=-math.inf) <= history[0]:
+        ddf = start  # nothing was gained, as between two copies of one image
     return ddf, Level(size, len(history), history[0], max(history))
 
 

@@ -29,7 +29,7 @@ def test_correlation_force_is_the_gradient_by_the_warped_image() -> None:
     pull = CorrelationForce(moving, fixed)(torch.zeros(3, *SIZE))
     inner = (slice(4, -4),) * 3  # the edge is repeated, and autograd counts it more than once
     gradient = (moving[0, :, :, 2:] - moving[0, :, :, :-2]) / 2
-    expected = (slope[0, :, :, 1:-1].float() * gradient)[4:-4, 4:-4, 3:-3]
+    expected = (slope[0, :, :, 1:-1].float() / 2 * gradient)[4:-4, 4:-4, 3:-3]
     torch.testing.assert_close(pull.force[2][inner], expected, rtol=2e-3, atol=2e-4 * float(expected.abs().max()))
     assert abs(pull.similarity - float(squared.mean())) < 1e-4
 
@@ -51,7 +51,7 @@ def test_an_inverted_contrast_pulls_alike() -> None:
 def test_descriptors_pull_towards_agreement() -> None:
     wave = torch.linspace(0, 6, 20).sin().view(1, 20, 1, 1).expand(1, 20, 12, 12)
     pull = DescriptorForce(wave, wave.roll(-1, dims=1))(torch.zeros(3, 20, 12, 12))
-    assert pull.force[0, 2:-2].mean() > 0 and not pull.force[1:].any() and pull.similarity < 0
+    assert pull.force[0, 2:-2].mean() > 0 and pull.force[1:].abs().max() < 1e-6 and pull.similarity < 0
 
 
 def test_window_means_are_those_of_pooling() -> None:

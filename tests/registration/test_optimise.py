@@ -53,7 +53,7 @@ def test_nothing_to_see_leaves_the_start(value: float) -> None:
     constant = torch.full((1, 1, 16, 16, 16), value)
     start = torch.full((1, 3, 16, 16, 16), 0.5)
     found = optimise(constant, constant, [1.0, 1.0, 1.0], start=start)
-    torch.testing.assert_close(found.ddf, start)
+    torch.testing.assert_close(found.ddf, start, atol=0.01, rtol=0)
 
 
 @pytest.mark.parametrize("unit", [1e-6, 0.1, 10.0, 1e3])
@@ -69,9 +69,11 @@ def test_levels_halve_until_all_is_seen_and_spare_thick_slices() -> None:
     assert {size[2] for size in level_sizes((192, 192, 10), (1.0, 1.0, 10.0))} == {10}
 
 
-def test_a_level_ends_when_it_gains_nothing() -> None:
+def test_identical_images_stay_where_they_are() -> None:
     moving = texture()
-    assert all(level.iterations < 20 for level in optimise(moving, moving.clone(), [1.0, 1.0, 1.0]).levels[:-1])
+    found = optimise(moving, moving.clone(), [1.0, 1.0, 1.0])
+    assert found.ddf.abs().max() < 0.05
+    assert all(level.iterations < 20 for level in found.levels[:-1])
 
 
 def test_images_of_two_grids_are_refused() -> None:
