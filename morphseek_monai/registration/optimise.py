@@ -22,8 +22,8 @@ COARSEST = 48  # voxels along the longest axis of the coarsest level, at most
 LEVELS = 3  # at least; small images too are seen as a whole first
 THINNEST = 8  # voxels that no level takes from an axis: a stack of ten thick slices keeps them
 ITERATIONS = (60, 40, 10)  # of the coarsest and further coarse levels, the last but one, the finest
-FORCE_SIGMA = 1.7  # voxels; greedy's square root of 3
-FIELD_SIGMA = 0.5  # voxels, in each iteration
+FORCE_SIGMA = 2.0  # voxels; greedy takes 1.7
+FIELD_SIGMA = 0.6  # voxels, in each iteration; greedy takes 0.7
 LARGEST_STEP = 1.0  # voxels, in the first iteration of a level
 # the derivative of the squared correlation by voxels, whatever the contrast; what is below it is rounding, and would move
 # identical images by a whole voxel
