@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphseek_monai.losses.masked import masked_mean
+from morphseek_monai.networks.box_mean import differentiable_box_mean
 
 _NEIGHBOURS = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, 0, 1), (0, 1, 0), (1, 0, 0))
 # The 12 pairs of face neighbours that are sqrt(2) apart, i.e. not opposite each other.
@@ -34,7 +35,7 @@ class MINDSSCLoss(nn.Module):
       have loss 0, as with a mean squared error; constant inputs should be refused before training.
 
     Patches and neighbours that reach over the edge use the nearest voxel of the image. Only shifts and
-    average pooling are used, so autocast cannot lower the precision; half precision inputs are lifted to
+    additions are used, so autocast cannot lower the precision; half precision inputs are lifted to
     float32.
 
     Args:
@@ -107,11 +108,8 @@ class MINDSSCLoss(nn.Module):
         return padded
 
     def _patch_mean(self, maps: Tensor) -> Tensor:
-        edge = 2 * self.radius + 1
         maps = F.pad(maps, [self.radius] * 6, mode="replicate")
-        for window in ((edge, 1, 1), (1, edge, 1), (1, 1, edge)):
-            maps = F.avg_pool3d(maps, window, stride=1)
-        return maps
+        return differentiable_box_mean(maps, 2 * self.radius + 1)
 
     def extra_repr(self) -> str:
         return f"radius={self.radius}, dilation={self.dilation}"

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from morphseek_monai.networks.box_mean import box_mean
+
 
 def correlation_forces(warped: Tensor, fixed: Tensor, window: int = 5, floor: float = 1e-4) -> Tensor:
     """Gradient of the local cross-correlation by the displacement, at the displacement that made ``warped``.
@@ -51,12 +53,8 @@ def correlation_forces(warped: Tensor, fixed: Tensor, window: int = 5, floor: fl
 
 
 def _window_means(maps: Tensor, window: int) -> Tensor:
-    # axis by axis: three running means instead of window^3 additions; the edge is repeated, so no outline appears
-    r = window // 2
-    maps = F.pad(maps, [r, r, r, r, r, r], mode="replicate")
-    maps = F.avg_pool3d(maps, [window, 1, 1], stride=1)
-    maps = F.avg_pool3d(maps, [1, window, 1], stride=1)
-    return F.avg_pool3d(maps, [1, 1, window], stride=1)
+    r = window // 2  # the edge is repeated, so no outline appears
+    return box_mean(F.pad(maps, [r, r, r, r, r, r], mode="replicate"), window)
 
 
 def _gradient(image: Tensor) -> Tensor:
