@@ -82,7 +82,8 @@ def _lengths(volume: Volume) -> Array:
     body = _body(volume)
     if not body.any():
         return volume.extent
-    return volume.spacing * (np.ptp(np.argwhere(body), axis=0) + 1)
+    lengths: Array = volume.spacing * (np.ptp(np.argwhere(body), axis=0) + 1)
+    return lengths
 
 
 def _mass(volume: Volume) -> Array:
