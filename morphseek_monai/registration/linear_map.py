@@ -21,6 +21,8 @@ Objective = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
 # beyond these, two images do not show the same part of two bodies
 LEAST_SCALE, MOST_SCALE, MOST_SHEAR = 0.5, 2.0, 0.5
+# one ascent goes no further, in radii and per unit matrix (a turn by 40 degrees): a trial step never overflows
+MOST_SHIFT, MOST_CHANGE = 4.0, 1.0
 
 
 def generators(model: Model) -> Array:
@@ -104,6 +106,7 @@ def ascend(
         np.zeros(3 + len(basis)),
         jac=True,
         method="L-BFGS-B",
+        bounds=[(-reach / step, reach / step) for reach in (*[MOST_SHIFT] * 3, *[MOST_CHANGE] * len(basis))],
         options={"maxiter": iterations, "maxfun": 2 * iterations, "ftol": 0, "gtol": 1e-3},
     )
     if not found.fun < 0:
