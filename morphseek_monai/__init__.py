@@ -10,24 +10,16 @@ Floors, each importing only from those below: ``apps``, ``experiments``; ``regis
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .lazy import lazy_names
 from .version import __version__
 
 if TYPE_CHECKING:
     from .registration.infer import Search
     from .registration.register import register
     from .registration.result import RegistrationResult
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = ["RegistrationResult", "Search", "__version__", "register"]
-
-_HOMES = {"register": "register", "Search": "infer", "RegistrationResult": "result"}
-
-
-def __getattr__(name: str) -> Any:
-    """Import PyTorch, MONAI and ITK when they are needed: the bundles' parts are imported without them."""
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module 'morphseek_monai' has no attribute {name!r}")
-    return getattr(import_module(f".registration.{_HOMES[name]}", __name__), name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import locale
 import os
+import runpy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -30,6 +31,27 @@ from morphseek_monai.registration.transform_file import write_transform
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]
 FullDisk = Callable[[int], AbstractContextManager[None]]
+
+FORCED_AMP = Path(__file__).with_name("forced_amp")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--amp",
+        choices=("auto", "on", "off"),
+        default="auto",
+        help="what bundles take for the default of amp: as this processor is (auto), as if it had fast bfloat16 (on) or"
+        " lacked it (off)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Force the check of the processor in this process, and through ``sitecustomize`` in all that tests start."""
+    forced = config.getoption("--amp")
+    if forced != "auto":
+        os.environ["FORCED_AMP"] = forced
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(FORCED_AMP), *filter(None, [os.environ.get("PYTHONPATH")])])
+        runpy.run_path(str(FORCED_AMP / "sitecustomize.py"))
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from monai.bundle.config_parser import ConfigParser
+from morphseek_monai.registration.refine import refine_field, refine_latent
 from scipy.stats import spearmanr
 from torch import Tensor
 
@@ -32,7 +33,6 @@ from morphseek_monai.fields import njd_percent, warp, warp_labels
 from morphseek_monai.handlers import load_weights
 from morphseek_monai.metrics import RegistrationDice, RegistrationHD95
 from morphseek_monai.networks import MorphSeekNet
-from morphseek_monai.registration.refine import refine_field, refine_latent
 from morphseek_monai.registration.search import sample_fields
 from morphseek_monai.registration.similarity import foreground, local_correlation
 from morphseek_monai.registration.steps import run_steps

@@ -6,26 +6,22 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from ..data import LAYOUTS, detect_layout, label_names
 from ..data.errors import DataError
 from ..data.files import replacing
-from ..data.loading import Volume, load_subject
-from ..data.nifti import write_nifti
 from ..data.subjects import image_id
-from ..handlers.provenance import provenance
-from ..handlers.weights import save_atomically
-from ..networks import AffineFirst, AtlasSegmenter
-from ..registration.atlas import Atlas, groupwise_atlas
-from ..registration.atlas_subjects import atlas_preprocessing
-from ..registration.model import RegistrationModel, load_model
+
+if TYPE_CHECKING:
+    from ..data.loading import Volume
+    from ..registration.atlas import Atlas
 
 __all__ = ["build_atlas"]
 
 RECORD = "atlas.json"
+
+SPACING = 2.0  # mm
 
 
 def build_atlas(
@@ -57,7 +53,7 @@ def build_atlas(
         top_k: labels kept per voxel, at most all.
         layout: learn2reg, lits17, msd, or auto to look which it is.
         modality: mr or ct, the bundle's preparation of intensities.
-        spacing: voxel size of the atlas in mm; by default the bundle's.
+        spacing: voxel size of the atlas in mm; 2 mm by default, as a head is seen in training.
         overwrite: True replaces an atlas that is there already.
 
     Returns:
@@ -66,17 +62,26 @@ def build_atlas(
     folder = Path(str(out))
     if (folder / RECORD).exists() and overwrite is not True:
         raise DataError(f"{folder} holds an atlas already; give another --out, or --overwrite True to replace it")
-    model = load_model(str(bundle))
-    voxel = _spacing(spacing, model)
-    if modality not in model.intensity:
-        raise DataError(f"build-atlas: --modality must be one of {sorted(model.intensity)}, got {modality!r}")
     chosen = _choose(LAYOUTS[_layout(dataset_dir, layout)].training(str(dataset_dir)), subjects)
     names = _names(str(dataset_dir), num_labels)
     count = _whole("num_labels", max(names) + 1 if num_labels is None else num_labels, 2, 256)
     kept = min(_whole("top_k", top_k, 1), count)
+    iterations = _whole("iterations", iterations, 1)
+    from ..registration.model import load_model
+
+    model = load_model(str(bundle))
+    voxel = _spacing(spacing)
+    if modality not in model.intensity:
+        raise DataError(f"build-atlas: --modality must be one of {sorted(model.intensity)}, got {modality!r}")
+    from ..data.loading import load_subject
+    from ..handlers.weights import save_atomically
+    from ..networks import AffineFirst, AtlasSegmenter
+    from ..registration.atlas import groupwise_atlas
+    from ..registration.atlas_subjects import atlas_preprocessing
+
     settings = {
         "subjects": [image_id(subject) for subject in chosen],
-        "iterations": _whole("iterations", iterations, 1),
+        "iterations": iterations,
         "num_labels": count,
         "top_k": kept,
         "size": list(model.size),
@@ -113,10 +118,8 @@ def build_atlas(
     return f"{folder}: {len(chosen)} subjects, mean displacement {_arrows(atlas.displacements)} mm"
 
 
-def _spacing(given: float | Sequence[float] | None, model: RegistrationModel) -> tuple[float, float, float]:
-    value = model.spacing if given is None else given
-    if value is None:
-        raise DataError(f"bundle {model.name} scales every subject to one size; give --spacing, the voxel size in mm")
+def _spacing(given: float | Sequence[float] | None) -> tuple[float, float, float]:
+    value = SPACING if given is None else given
     numbers = [value] * 3 if isinstance(value, int | float) else list(value)
     if len(numbers) != 3 or not all(isinstance(number, int | float) and number > 0 for number in numbers):
         raise DataError(f"build-atlas: --spacing must be one or three sizes in mm, got {given!r}")
@@ -162,6 +165,10 @@ def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
 
 def _write_images(folder: Path, atlas: Atlas, spacing: Sequence[float]) -> None:
     """The atlas as NIfTI files; the middle of its grid is 0 mm, since its subjects had no common origin."""
+    import numpy as np
+
+    from ..data.nifti import write_nifti
+
     size = np.array(atlas.image.shape[2:])
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = -(size - 1) / 2 * np.array(spacing)
@@ -175,6 +182,8 @@ def _write_images(folder: Path, atlas: Atlas, spacing: Sequence[float]) -> None:
 
 
 def _write_record(path: Path, settings: Mapping[str, Any]) -> None:
+    from ..handlers.provenance import provenance
+
     record = provenance(settings)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..data.errors import DataError
-from ..registration.composition import compose_transforms
-from ..registration.folder import read_grid
-from ..registration.transform import members
-from ..registration.transform_file import read_transform, write_transform
+from ..data.files import require_scan
 
 __all__ = ["compose"]
 
@@ -30,6 +27,13 @@ def compose(transforms: str | Sequence[str], out: str, grid: str | None = None) 
     files = transforms.split(",") if isinstance(transforms, str) else list(transforms)
     if not files or not all(isinstance(file, str) and file for file in files):
         raise DataError(f"compose: --transforms must be files A.h5,B.h5, got {transforms!r}")
+    if grid is not None:
+        require_scan(str(grid), "grid")
+    from ..registration.composition import compose_transforms
+    from ..registration.folder import read_grid
+    from ..registration.transform import members
+    from ..registration.transform_file import read_transform, write_transform
+
     where = None if grid is None else read_grid(str(grid))
     result = compose_transforms([read_transform(file) for file in files], where)
     write_transform(str(out), result)

@@ -9,13 +9,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from ..data.doctor.model import ERROR, OK, WARN, Finding
 from ..data.machine import gibibytes, machine_memory
-from .training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from .training_config import TrainingConfig
 
 __all__ = ["Cost", "estimate_cost", "gibibytes", "judge_cost", "machine_memory"]
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data.errors import DataError
-from ..data.files import replacing
-from ..data.scan import read_scan
-from ..registration.evaluation import LabelScore, Landmarks, Regularity, score_field, score_labels, score_points
-from ..registration.folder import read_grid, read_registration
-from ..registration.learn2reg import evaluate_learn2reg
-from ..registration.points import read_points
-from ..registration.transform_file import read_transform
-from .evaluation_text import learn2reg_table, pair_csv, pair_json, pair_table
+from ..data.files import replacing, require_file, require_scan
+
+if TYPE_CHECKING:
+    from ..registration.evaluation import LabelScore, Landmarks, Regularity
 
 __all__ = ["evaluate"]
 
@@ -66,6 +62,9 @@ def evaluate(
     if l2r_fields is not None or dataset_dir is not None:
         if l2r_fields is None or dataset_dir is None or any(option is not None for option in pair):
             raise DataError("evaluate: --l2r_fields goes with --dataset_dir and without the options of one pair")
+        from ..registration.learn2reg import evaluate_learn2reg
+        from .evaluation_text import learn2reg_table
+
         result = evaluate_learn2reg(str(l2r_fields), str(dataset_dir), labels=_ids(labels), masked=bool(masked))
         if out is not None:
             # NaN and Infinity are what the official file has for labels that are missing or lost
@@ -74,6 +73,8 @@ def evaluate(
     if labels is not None or masked:
         raise DataError("evaluate: --labels and --masked belong to --l2r_fields; leave them out")
     scores, landmarks, regularity = _one_pair(*pair)
+    from .evaluation_text import pair_csv, pair_json, pair_table
+
     if out is not None:
         text = pair_json if str(out).endswith(".json") else pair_csv
         _write(out, text(scores, landmarks, regularity))
@@ -95,6 +96,18 @@ def _one_pair(
     for name, two in (("label", (fixed_label, moving_label)), ("points", (fixed_points, moving_points))):
         if (two[0] is None) != (two[1] is None):
             raise DataError(f"evaluate: --fixed_{name} goes with --moving_{name}; give both")
+    for role, path in (("label", fixed_label), ("label", moving_label), ("grid", grid)):
+        if path is not None:
+            require_scan(str(path), role)
+    for path in (fixed_points, moving_points):
+        if path is not None:
+            require_file(str(path), "points")
+    from ..data.scan import read_scan
+    from ..registration.evaluation import score_field, score_labels, score_points
+    from ..registration.folder import read_grid, read_registration
+    from ..registration.points import read_points
+    from ..registration.transform_file import read_transform
+
     phi = read_transform(str(transform)) if registration is None else None
     where = None if grid is None else read_grid(str(grid))
     if registration is not None:

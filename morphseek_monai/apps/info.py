@@ -7,8 +7,6 @@ import os
 import platform
 import sys
 
-import torch
-
 from ..data.machine import gibibytes, machine_memory
 from ..version import __version__
 
@@ -26,6 +24,8 @@ def info() -> str:
     Returns:
         one line per item.
     """
+    import torch
+
     rows = [
         ("morphseek_monai", __version__),
         ("python", f"{platform.python_version()} ({platform.python_implementation()})"),
@@ -53,6 +53,8 @@ def _usable_processors() -> int:
 
 
 def _accelerator() -> str:
+    import torch
+
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]

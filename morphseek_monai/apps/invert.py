@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from ..registration.folder import read_grid
-from ..registration.inverse import InverseError, invert_transform
-from ..registration.transform_file import read_transform, write_transform
+from typing import TYPE_CHECKING
+
+from ..data.files import require_scan
+
+if TYPE_CHECKING:
+    from ..registration.inverse import InverseError
 
 __all__ = ["describe_error", "invert"]
 
@@ -22,6 +25,11 @@ def invert(transform: str, grid: str, out: str) -> str:
     Returns:
         the inverse consistency error in mm.
     """
+    require_scan(str(grid), "grid")
+    from ..registration.folder import read_grid
+    from ..registration.inverse import invert_transform
+    from ..registration.transform_file import read_transform, write_transform
+
     where = read_grid(str(grid))
     result = invert_transform(read_transform(str(transform)), where)
     write_transform(str(out), result.transform)

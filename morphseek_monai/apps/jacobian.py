@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..data.errors import DataError
-from ..data.scan import write_scan
-from ..registration.determinant import PARTS, determinant_map
-from ..registration.folder import read_grid
-from ..registration.transform_file import read_transform
+from ..data.files import require_scan
 
 __all__ = ["jacobian"]
 
@@ -28,8 +23,16 @@ def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "
     Returns:
         the range and how much folds.
     """
-    if of not in PARTS or not isinstance(log, bool):
+    if of not in ("total", "deformable") or not isinstance(log, bool):
         raise DataError(f"jacobian: --of must be total or deformable and --log True or False, got {of!r} and {log!r}")
+    require_scan(str(grid), "grid")
+    import numpy as np
+
+    from ..data.scan import write_scan
+    from ..registration.determinant import determinant_map
+    from ..registration.folder import read_grid
+    from ..registration.transform_file import read_transform
+
     where = read_grid(str(grid))
     result = determinant_map(read_transform(str(transform)), where, of)
     values = result.values

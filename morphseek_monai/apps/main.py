@@ -4,43 +4,32 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import fire
 
 from ..data.errors import find_data_error
-from .batch import batch
-from .build_atlas import build_atlas
-from .check_data import check_data
-from .compose import compose
 from .deferred import deferred, run_deferred
-from .evaluate import evaluate
-from .export_bundle import export_bundle
-from .info import info
-from .invert import invert
-from .jacobian import jacobian
-from .map_points import map_points
-from .phantom import phantom
-from .register import Verdict, register
-from .warp_image import warp_image
+from .register import Verdict
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "find_command", "main"]
 
-COMMANDS: dict[str, Callable[..., Any]] = {
-    "register": register,
-    "batch": batch,
-    "warp-image": warp_image,
-    "map-points": map_points,
-    "jacobian": jacobian,
-    "invert": invert,
-    "compose": compose,
-    "evaluate": evaluate,
-    "build-atlas": build_atlas,
-    "info": info,
-    "check-data": check_data,
-    "export-bundle": export_bundle,
-    "phantom": phantom,
-}
+COMMANDS = (
+    "register", "batch", "warp-image", "map-points", "jacobian", "invert", "compose", "evaluate", "build-atlas", "info",
+    "check-data", "export-bundle", "phantom",
+)  # fmt: skip
+
+
+def find_command(name: str) -> Callable[..., Any]:
+    """The function of a command, in the module of its name; what it computes with is imported when it runs.
+
+    Args:
+        name: one of :data:`COMMANDS`.
+    """
+    own = name.replace("-", "_")
+    command: Callable[..., Any] = getattr(import_module(f".{own}", __package__), own)
+    return command
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,8 +43,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             doubtful and 1 after a failed registration.
     """
     try:
-        commands = {name: deferred(command) for name, command in COMMANDS.items()}
-        words = None if argv is None else list(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        asked = words[:1] if words[:1] and words[0] in COMMANDS else COMMANDS  # all for the help, or a misspelt name
+        if {"--help", "-h"} & set(words) and "--" not in words:
+            # Fire takes --help for an option of a command that takes any
+            words = [*(asked if len(asked) == 1 else ()), "--", "--help"]
+        commands = {name: deferred(find_command(name)) for name in asked}
         fire.Fire(commands, command=words, name="morphseek", serialize=run_deferred)
     except Verdict as verdict:
         sys.stdout.write(f"{verdict.text}\n")

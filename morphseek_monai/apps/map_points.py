@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from ..data.errors import DataError
-from ..data.grid import Grid
-from ..registration import transform as transforms
-from ..registration.folder import SUBJECTS, read_registration
-from ..registration.points import read_points, write_points
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..data.grid import Grid
 
 __all__ = ["map_points"]
 
@@ -36,6 +35,12 @@ def map_points(points: str, to: str, registration: str, out: str, space: str | N
             f"map-points: unknown option {unknown}; correct its spelling" if unknown
             else "map-points: give --from fixed --to moving or --from moving --to fixed"
         )
+    import numpy as np
+
+    from ..registration import transform as transforms
+    from ..registration.folder import SUBJECTS, read_registration
+    from ..registration.points import read_points, write_points
+
     start = source["from"]
     if start not in SUBJECTS or to not in SUBJECTS or start == to:
         raise DataError(
@@ -57,6 +62,8 @@ def map_points(points: str, to: str, registration: str, out: str, space: str | N
 
 def _places(points: NDArray[np.float64], grid: Grid, image: str) -> list[str]:
     """A notice about points that lie outside an image."""
+    import numpy as np
+
     voxels = (points - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
     outside = ((voxels < -0.5) | (voxels > np.array(grid.size) - 0.5)).any(axis=1)
     if not outside.any():

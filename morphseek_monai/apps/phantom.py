@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..data import write_phantom
 from ..data.errors import DataError
 
 __all__ = ["phantom"]
@@ -39,4 +38,6 @@ def phantom(
             f"phantom: --subjects and --seed must be whole numbers and --shape N or X,Y,Z,"
             f" got {subjects!r}, {seed!r}, {shape!r}"
         )
+    from ..data import write_phantom
+
     return str(write_phantom(str(out), kind, subjects, sizes, seed=seed))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.apps.progress import progress
 from morphseek_monai.apps.terminable import terminable
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.registration.options import RegisterOptions
-from morphseek_monai.registration.register import register as register_pair
-from morphseek_monai.registration.result import RegistrationResult
+from morphseek_monai.data.files import require_file, require_scan
 from morphseek_monai.registration.verdict import EXIT_CODES, SUCCEEDED
+
+if TYPE_CHECKING:
+    from morphseek_monai.registration.options import RegisterOptions
+    from morphseek_monai.registration.result import RegistrationResult
 
 __all__ = ["register"]
 
@@ -30,8 +32,7 @@ def register(
     moving_frame: int | None = None,
     steps: int | str | None = None,
     samples: int = 0,
-    refine: int = 0,
-    refine_field: int = 0,
+    refine: int | str = "auto",
     seed: int = 0,
     device: str = "auto",
     max_memory: str | None = None,
@@ -48,7 +49,8 @@ def register(
         moving: image that is brought to it.
         out: folder for the results.
         bundle: name or folder of the bundle whose network registers; chosen by modality if left out.
-        affine: auto, off (trust the headers), or a file: ITK/ANTs transform, or 4 x 4 text (RAS mm, fixed to moving).
+        affine: auto, rigid, similarity, off (trust the headers), or a file: ITK/ANTs transform, or 4 x 4 text (RAS mm,
+            fixed to moving).
         modality: auto, mr or ct, of both images.
         fixed_modality: of the fixed image, where the two differ.
         moving_modality: of the moving image, where the two differ.
@@ -57,8 +59,8 @@ def register(
         moving_frame: of the moving image only.
         steps: refinement steps; auto goes on while they help.
         samples: candidates drawn from the latent policy; the best wins, their spread is written as uncertainty.nii.gz.
-        refine: iterations of instance optimisation of the latents on this pair.
-        refine_field: iterations of instance optimisation of the displacement field itself, after that.
+        refine: auto fits the field to the pair, coarse to fine, until it no longer helps; off keeps the network's; a
+            number is the most iterations at full resolution.
         seed: same seed, same result.
         device: auto, cpu, cuda or cuda:1.
         max_memory: e.g. 8G; a coarser field is computed rather than more memory taken. Default: what is free.
@@ -72,9 +74,13 @@ def register(
         raise DataError(f"out must be a folder, got {out!r}; name one")
     if not isinstance(report, bool):
         raise DataError(f"report must be True or False, got {report!r}; correct it")
+    require_scan(str(fixed), "fixed image")
+    require_scan(str(moving), "moving image")
     folder = Path(str(out))
     place = folder.absolute()  # libraries change the working folder
     require_writable(folder)
+    from morphseek_monai.registration.options import RegisterOptions
+
     options = RegisterOptions(
         bundle=None if bundle is None else str(bundle),
         affine=str(affine),
@@ -87,11 +93,13 @@ def register(
         steps=steps,
         samples=samples,
         refine=refine,
-        refine_field=refine_field,
         seed=seed,
         device=device,
         max_memory=max_memory,
     )
+    _check(options)
+    from morphseek_monai.registration.register import register as register_pair
+
     with progress(), terminable():
         result = register_pair(str(fixed), str(moving), **options.arguments())
         result.save(place, report)
@@ -99,6 +107,30 @@ def register(
     if result.verdict == SUCCEEDED:
         return text
     raise Verdict(text, EXIT_CODES[result.verdict])
+
+
+def _check(options: RegisterOptions) -> None:
+    """Refuse wrong options before the scans are read and the network is loaded; both take seconds."""
+    from morphseek_monai.registration.bundles import find_bundle
+    from morphseek_monai.registration.infer import require_whole
+    from morphseek_monai.registration.intensity import MODALITIES
+    from morphseek_monai.registration.memory import parse_memory
+    from morphseek_monai.registration.model import choose_device
+    from morphseek_monai.registration.pairing import ALIGNMENTS
+
+    arguments = options.arguments()  # the search checks its own numbers
+    require_whole("seed", options.seed)
+    for role in ("fixed", "moving"):
+        if (modality := arguments[f"{role}_modality"]) not in MODALITIES:
+            must = f"{role} image modality must be one of {', '.join(MODALITIES)}"
+            raise DataError(f"{must}, got {modality!r}; correct it")
+    if options.affine not in ALIGNMENTS:
+        require_file(options.affine, "affine")
+    choose_device(options.device)
+    if options.max_memory is not None:
+        parse_memory(options.max_memory)
+    if options.bundle is not None:
+        find_bundle(options.bundle)
 
 
 class Verdict(SystemExit):

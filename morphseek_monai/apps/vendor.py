@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import resolve_name
 from pathlib import Path
 
-__all__ = ["PACKAGE", "ROOT", "SCRIPTS", "closure", "named", "required_packages", "rewrite", "vendor"]
+__all__ = ["PACKAGE", "ROOT", "SCRIPTS", "closure", "eager", "named", "required_packages", "rewrite", "vendor"]
 
 PACKAGE = __name__.partition(".")[0]
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,10 @@ _DOTTED = re.compile(rf"(?<![\w./-]){PACKAGE}(?:\.[A-Za-z_]\w*)+")
 _FROM = re.compile(rf"\bfrom\s+({PACKAGE}[\w.]*)\s+import\s+(\w+(?:[ ,]+\w+)*)")
 _PREFIX = re.compile(
     rf"(?<![\w./-]){PACKAGE}(?=\.[A-Za-z_])|(?<=\bfrom ){PACKAGE}(?= import\b)|(?<=\bimport ){PACKAGE}\b"
+)
+_LAZY = re.compile(
+    r"from typing import TYPE_CHECKING\n+from [\w.]+ import lazy_names\n+"
+    r"if TYPE_CHECKING:\n((?:    .*\n)+)else:\n.*lazy_names.*\n"
 )
 _OWN_KEYS = {"monai", "torch", "numpy"}  # metadata.json states their versions in keys of their own
 
@@ -54,6 +59,17 @@ def named(text: str) -> set[str]:
     """
     imports = [(module, part.split()[0]) for module, parts in _FROM.findall(text) for part in parts.split(",")]
     return set(_DOTTED.findall(text)) | {f"{module}.{name}" for module, name in imports}
+
+
+def eager(text: str) -> str:
+    """Let a package's ``__init__.py`` import its public names at once, where it waits for somebody to ask for them.
+
+    MONAI Label takes ``scripts`` out of ``sys.modules`` between its calls; a later import would not find it.
+
+    Args:
+        text: of the file, as :func:`~morphseek_monai.lazy.lazy_names` wants it.
+    """
+    return _LAZY.sub(lambda found: textwrap.dedent(found[1]), text)
 
 
 def closure(names: Iterable[str]) -> list[str]:
@@ -92,7 +108,7 @@ def vendor(modules: Iterable[str], folder: Path) -> None:
             target = folder / source.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             # the package's own head offers registration, which a bundle's copies lack
-            text = _HEAD if module == PACKAGE else rewrite(source.read_text(encoding="utf-8"))
+            text = _HEAD if module == PACKAGE else rewrite(eager(source.read_text(encoding="utf-8")))
             target.write_text(text, encoding="utf-8")
 
 
@@ -140,28 +156,31 @@ def _modules_of(name: str) -> list[str]:
     return [module for module in prefixes if _source(module) is not None]
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only type checkers read."""
+def _executed(node: ast.AST, lazy: bool) -> Iterator[ast.AST]:
+    """All nodes but those that only type checkers read; a package takes its public names from there, one by one."""
     yield node
     for child in ast.iter_child_nodes(node):
-        if not (isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"):
-            yield from _executed(child)
+        typing = isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING"
+        if lazy or not typing:
+            yield from _executed(child, lazy)
 
 
 def _imports(module: str) -> set[str]:
-    """Dotted names that a module imports: absolute, relative, or through MONAI's ``optional_import``."""
+    """Dotted names that a module imports: absolute, relative, or through ``lazy_module``."""
     source = _source(module)
     if source is None:
         return set()
-    package = module if source.name == "__init__.py" else module.rpartition(".")[0]
+    is_package = source.name == "__init__.py"
+    package = module if is_package else module.rpartition(".")[0]
+    lazy = is_package and module != PACKAGE  # whose own head offers registration, which a bundle's copies lack
     names: set[str] = set()
-    for node in _executed(ast.parse(source.read_text(encoding="utf-8"))):
+    for node in _executed(ast.parse(source.read_text(encoding="utf-8")), lazy):
         match node:
             case ast.Import():
                 names |= {alias.name for alias in node.names}
             case ast.ImportFrom():
                 base = resolve_name("." * node.level + (node.module or ""), package)
                 names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-            case ast.Call(func=ast.Name(id="optional_import"), args=[ast.Constant(value=str(name)), *_]):
+            case ast.Call(func=ast.Name(id="lazy_module"), args=[ast.Constant(value=str(name)), *_]):
                 names.add(name)
     return names

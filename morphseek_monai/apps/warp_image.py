@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from ..data.errors import DataError
-from ..data.scan import read_series
-from ..registration.apply import warp_scan, write_warped
-from ..registration.folder import SUBJECTS, read_grid, read_registration
-from ..registration.transform_file import read_transform
+from ..data.files import require_scan
 
 __all__ = ["warp_image"]
 
@@ -42,6 +39,12 @@ def warp_image(
         raise DataError(f"warp-image: --outside must be a number, got {outside!r}")
     if (registration is None) == (transform is None):
         raise DataError("warp-image: give either --registration DIR or --transform FILE --grid REFERENCE")
+    require_scan(str(image), "image")
+    from ..data.scan import read_series
+    from ..registration.apply import warp_scan, write_warped
+    from ..registration.folder import SUBJECTS, read_grid, read_registration
+    from ..registration.transform_file import read_transform
+
     if registration is not None:
         target = "fixed" if to is None else to
         if target not in SUBJECTS:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .errors import DataError, complain
 
-__all__ = ["removed", "replacing", "require_file", "reserve", "unreadable", "whole"]
+__all__ = ["removed", "replacing", "require_file", "require_scan", "reserve", "unreadable", "whole"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_CHUNK = 1 << 20
@@ -130,6 +130,21 @@ def require_file(path: str | os.PathLike[str], role: str) -> None:
     if not os.path.isfile(path):
         found = "is a folder" if os.path.isdir(path) else "does not exist"
         complain(DataError(f"{role} {path} {found}; correct the path in the data list"))
+
+
+def require_scan(path: str | os.PathLike[str], role: str) -> None:
+    """Raise the line that says which scan is missing.
+
+    Args:
+        path: a file, or a folder of DICOM slices.
+        role: what it is for, e.g. ``"moving image"``; the message starts with it.
+
+    Raises:
+        DataError: there is neither.
+    """
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        link = " (a symbolic link that leads nowhere, or in a circle)" if os.path.islink(path) else ""
+        raise DataError(f"{role} {os.fspath(path)} does not exist{link}; correct the path")
 
 
 def unreadable(path: str | os.PathLike[str]) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 
-itk, _ = optional_import("itk")
+from morphseek_monai.lazy import lazy_module
+
+itk = lazy_module("itk")
 
 __all__ = ["RAS_TO_LPS", "from_itk", "itk_affine", "place", "to_itk"]
 

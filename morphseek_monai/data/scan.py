@@ -9,11 +9,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from monai.data.meta_tensor import MetaTensor
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .files import require_scan
 from .grid import Grid
 from .itk_image import to_itk
 from .label_like import is_label_map
@@ -21,7 +21,7 @@ from .nifti import header_like, write_nifti
 from .scan_checks import check_affine, check_size, clean_values, plain_dtype
 from .scan_dicom import load_dicom_folder
 from .scan_itk import load_itk_file, write_itk_file
-from .scan_memory import load_memory, memory_name, meta_tensor_like
+from .scan_memory import is_meta_tensor, load_memory, memory_name, meta_tensor_like
 from .scan_nifti import NIFTI_SUFFIXES, load_nifti_file
 from .scan_request import Loaded, Request
 
@@ -146,13 +146,14 @@ def same_type(array: NDArray[Any], grid: Grid, like: Scan) -> Any:
         with the affine, bit for bit, and the header of ``like`` where both lie on one grid.
 
     Example:
+        >>> from monai.data import MetaTensor
         >>> scan = read_scan(MetaTensor(np.random.rand(1, 8, 8, 8)))
         >>> same_type(scan.array * 2, scan.grid, scan).shape
         torch.Size([1, 8, 8, 8])
     """
     array = plain_dtype(array, like.name)
     affine, header = _nifti_geometry(array, grid, like)
-    if isinstance(like.source, MetaTensor):
+    if is_meta_tensor(like.source):
         return meta_tensor_like(array, affine, like.source, grid.same_as(like.grid))
     if isinstance(like.source, str | os.PathLike | SpatialImage):
         return nib.Nifti1Image(array, affine, header)  # type: ignore[no-untyped-call]
@@ -176,6 +177,8 @@ def _who(source: Any, role: str) -> str:
 
 def _read(source: Any, role: str, request: Request) -> Scan:
     is_path = isinstance(source, str | os.PathLike)
+    if is_path:
+        require_scan(source, role)
     loaded = _load_path(os.fspath(source), request) if is_path else load_memory(source, request)
     who = request.who
     affine = np.array(loaded.affine, dtype=np.float64)
@@ -192,9 +195,6 @@ def _read(source: Any, role: str, request: Request) -> Scan:
 def _load_path(path: str, request: Request) -> Loaded:
     if os.path.isdir(path):
         return load_dicom_folder(path, request)
-    if not os.path.isfile(path):
-        link = " (a symbolic link that leads nowhere, or in a circle)" if os.path.islink(path) else ""
-        raise DataError(f"{request.who} does not exist{link}; correct the path")
     if path.lower().endswith(NIFTI_SUFFIXES):
         return load_nifti_file(path, request)
     return load_itk_file(path, request)

@@ -6,15 +6,16 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
+
+from morphseek_monai.lazy import lazy_module
 
 from .errors import DataError
 from .itk_image import from_itk, itk_affine
 from .scan_itk import component_type, image_io, itk_errors, load_itk_file
 from .scan_request import Loaded, Request, no_number
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 __all__ = ["load_dicom_folder"]
 

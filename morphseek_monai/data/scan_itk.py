@@ -10,15 +10,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
+
+from morphseek_monai.lazy import lazy_module
 
 from .errors import DataError
 from .files import replacing, reserve, unreadable
 from .itk_image import from_itk, itk_affine, to_itk
 from .scan_request import Loaded, Request, no_number
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 __all__ = ["component_type", "image_io", "itk_errors", "load_itk_file", "reason", "write_itk_file"]
 

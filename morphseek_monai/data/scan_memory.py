@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
-from monai.utils.enums import MetaKeys, SpaceKeys
-from monai.utils.module import optional_import
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
+
+from morphseek_monai.lazy import lazy_module
 
 from .checks import source_name
 from .errors import DataError
@@ -19,9 +19,12 @@ from .itk_image import RAS_TO_LPS, from_itk, itk_affine
 from .scan_nifti import load_nibabel
 from .scan_request import Loaded, Request, no_number
 
-itk, _ = optional_import("itk")
+if TYPE_CHECKING:
+    from monai.data.meta_tensor import MetaTensor
 
-__all__ = ["is_itk_image", "load_memory", "memory_name", "meta_tensor_like"]
+itk = lazy_module("itk")
+
+__all__ = ["is_itk_image", "is_meta_tensor", "load_memory", "memory_name", "meta_tensor_like"]
 
 
 def memory_name(source: Any) -> str:
@@ -30,7 +33,7 @@ def memory_name(source: Any) -> str:
     Raises:
         TypeError: no kind of image that is known.
     """
-    if isinstance(source, MetaTensor):
+    if is_meta_tensor(source):
         return source_name(source, "MetaTensor")
     if isinstance(source, SpatialImage):
         return str(source.get_filename() or type(source).__name__)
@@ -52,7 +55,7 @@ def load_memory(source: Any, request: Request) -> Loaded:
     Raises:
         DataError: it is no volume.
     """
-    if isinstance(source, MetaTensor):
+    if is_meta_tensor(source):
         return _load_meta_tensor(source, request)
     if isinstance(source, SpatialImage):
         return load_nibabel(source, request)
@@ -62,6 +65,12 @@ def load_memory(source: Any, request: Request) -> Loaded:
 def is_itk_image(source: Any) -> bool:
     """Whether an object is an image of ITK's Python package, with numbers or vectors."""
     return isinstance(source, itk.DataObject) and source.GetNameOfClass() in ("Image", "VectorImage")
+
+
+def is_meta_tensor(source: Any) -> TypeGuard[MetaTensor]:
+    """Whether an object is a MetaTensor of MONAI, which is not imported for it: whoever has one has done so."""
+    module = sys.modules.get("monai.data.meta_tensor")
+    return module is not None and isinstance(source, module.MetaTensor)
 
 
 def _load_meta_tensor(source: MetaTensor, request: Request) -> Loaded:
@@ -98,6 +107,9 @@ def meta_tensor_like(array: NDArray[Any], affine: NDArray[Any], like: MetaTensor
         like: channel first gives ``(1, X, Y, Z)`` and ``(T, X, Y, Z)``.
         same_grid: keep its meta data too.
     """
+    from monai.data.meta_tensor import MetaTensor
+    from monai.utils.enums import MetaKeys, SpaceKeys
+
     first = np.moveaxis(array, -1, 0) if array.ndim == 4 else array
     values = torch.from_numpy(np.ascontiguousarray(first)).to(like.device)
     meta = {key: deepcopy(value) for key, value in like.meta.items() if same_grid and key != MetaKeys.AFFINE}
@@ -110,4 +122,6 @@ def meta_tensor_like(array: NDArray[Any], affine: NDArray[Any], like: MetaTensor
 
 
 def _is_lps(source: MetaTensor) -> bool:
+    from monai.utils.enums import MetaKeys, SpaceKeys
+
     return str(source.meta.get(MetaKeys.SPACE, SpaceKeys.RAS)) == str(SpaceKeys.LPS)

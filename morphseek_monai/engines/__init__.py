@@ -1,14 +1,23 @@
 """Ignite workflows: warm-up, GRPO fine-tuning, evaluation."""
 
-from morphseek_monai.engines.amp import autocast, bfloat16_is_fast
-from morphseek_monai.engines.batch import Pair, PairBatch, prepare_pairs
-from morphseek_monai.engines.evaluator import RegistrationEvaluator
-from morphseek_monai.engines.failure import cause_of, show_cause_last
-from morphseek_monai.engines.grpo import GRPOTrainer
-from morphseek_monai.engines.phases import run_phases
-from morphseek_monai.engines.step import RefinementStep, StepResult
-from morphseek_monai.engines.trainer import RefinementTrainer
-from morphseek_monai.engines.warmup import WarmupTrainer
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .amp import autocast, bfloat16_is_fast
+    from .batch import Pair, PairBatch, prepare_pairs
+    from .evaluator import RegistrationEvaluator
+    from .failure import cause_of, show_cause_last
+    from .grpo import GRPOTrainer
+    from .phases import run_phases
+    from .step import RefinementStep, StepResult
+    from .trainer import RefinementTrainer
+    from .warmup import WarmupTrainer
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "GRPOTrainer",

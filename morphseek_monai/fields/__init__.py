@@ -16,12 +16,19 @@
 
 from __future__ import annotations
 
-from .algebra import Inverse, compose, integrate_velocity, invert, resize_ddf
-from .inversion import invert_by_voxel
-from .jacobian import displacement_magnitude, jacobian_determinant, njd_percent, sdlogj, sdlogj_l2r
-from .transfer import transfer_ddf
-from .warping import warp, warp_labels
-from .world import ddf_to_world, world_to_ddf
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .algebra import Inverse, compose, integrate_velocity, invert, resize_ddf
+    from .inversion import invert_by_voxel
+    from .jacobian import displacement_magnitude, jacobian_determinant, njd_percent, sdlogj, sdlogj_l2r
+    from .transfer import transfer_ddf
+    from .warping import warp, warp_labels
+    from .world import ddf_to_world, world_to_ddf
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "Inverse",

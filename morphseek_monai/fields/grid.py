@@ -28,13 +28,13 @@ def _cached_axes(
         return tuple(build_axes(list(size), device, dtype))
 
 
-def _is_plain_eager(ddf: torch.Tensor) -> bool:
-    """Whether tensors made now are ordinary ones, owned by no tracer, functorch level or CUDA graph."""
+def is_plain_eager(tensor: torch.Tensor) -> bool:
+    """Whether what is computed from `tensor` now is computed at once: no tracer, functorch level or CUDA graph."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
     if is_in_torch_dispatch_mode() or torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    return not (ddf.is_cuda and torch.cuda.is_current_stream_capturing())
+    return not (tensor.is_cuda and torch.cuda.is_current_stream_capturing())
 
 
 def voxel_axes(ddf: torch.Tensor) -> List[torch.Tensor]:
@@ -44,7 +44,7 @@ def voxel_axes(ddf: torch.Tensor) -> List[torch.Tensor]:
     """
     # TorchScript skips a branch it cannot compile only where is_scripting() is the whole condition.
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
-        plain = _is_plain_eager(ddf)
+        plain = is_plain_eager(ddf)
         if plain:
             return list(_cached_axes((ddf.shape[2], ddf.shape[3], ddf.shape[4]), ddf.device, ddf.dtype))
     return build_axes([ddf.shape[2], ddf.shape[3], ddf.shape[4]], ddf.device, ddf.dtype)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.utils.module import optional_import
+
+from morphseek_monai.lazy import lazy_module
 
 from .world import ddf_to_world, lps_affine, world_to_ddf
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 SUFFIXES = (".h5", ".hdf5", ".tfm")
 # ITK wants orthonormal directions; headers stored in single precision miss this by about 1e-6.

@@ -1,12 +1,21 @@
 """Objectives. Each composite loss returns a NamedTuple of its terms, ``total`` first."""
 
-from morphseek_monai.losses.diffusion import DiffusionLoss
-from morphseek_monai.losses.grpo import GRPOLoss, group_advantages
-from morphseek_monai.losses.lncc import LNCCLoss
-from morphseek_monai.losses.mind import MINDSSCLoss
-from morphseek_monai.losses.morphseek import Group, MorphSeekLoss, MorphSeekTerms
-from morphseek_monai.losses.soft_dice import SoftDiceLoss
-from morphseek_monai.losses.warmup import WarmupLoss, WarmupTerms
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .diffusion import DiffusionLoss
+    from .grpo import GRPOLoss, group_advantages
+    from .lncc import LNCCLoss
+    from .mind import MINDSSCLoss
+    from .morphseek import Group, MorphSeekLoss, MorphSeekTerms
+    from .soft_dice import SoftDiceLoss
+    from .warmup import WarmupLoss, WarmupTerms
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "DiffusionLoss",

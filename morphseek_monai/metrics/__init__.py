@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from morphseek_monai.metrics.dice import hard_dice
-from morphseek_monai.metrics.registration_dice import RegistrationDice
-from morphseek_monai.metrics.registration_hd95 import RegistrationHD95
-from morphseek_monai.metrics.registration_metric import RegistrationMetric
-from morphseek_monai.metrics.regularity import FoldingPercent, SDLogJ, SDLogJLearn2Reg
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .dice import hard_dice
+    from .registration_dice import RegistrationDice
+    from .registration_hd95 import RegistrationHD95
+    from .registration_metric import RegistrationMetric
+    from .regularity import FoldingPercent, SDLogJ, SDLogJLearn2Reg
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "FoldingPercent",

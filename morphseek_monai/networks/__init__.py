@@ -1,17 +1,26 @@
 """Backbones, the latent policy, and MorphSeekNet."""
 
-from morphseek_monai.networks.affine_first import AffineFirst
-from morphseek_monai.networks.affine_fit import fit_affine
-from morphseek_monai.networks.atlas_segmenter import AtlasSegmenter
-from morphseek_monai.networks.backbone import Backbone, Encoding
-from morphseek_monai.networks.corrmlp import CorrMLP
-from morphseek_monai.networks.moments import moments_ddf
-from morphseek_monai.networks.monai_unet import MONAIUNet
-from morphseek_monai.networks.morphseek_net import MorphSeekNet
-from morphseek_monai.networks.nice_trans import NICETrans
-from morphseek_monai.networks.policy import GaussianPolicyHead, LatentPolicy
-from morphseek_monai.networks.transmorph import TransMorph
-from morphseek_monai.networks.voxelmorph import VoxelMorph, VoxelMorphL
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .affine_first import AffineFirst
+    from .affine_fit import fit_affine
+    from .atlas_segmenter import AtlasSegmenter
+    from .backbone import Backbone, Encoding
+    from .corrmlp import CorrMLP
+    from .moments import moments_ddf
+    from .monai_unet import MONAIUNet
+    from .morphseek_net import MorphSeekNet
+    from .nice_trans import NICETrans
+    from .policy import GaussianPolicyHead, LatentPolicy
+    from .transmorph import TransMorph
+    from .voxelmorph import VoxelMorph, VoxelMorphL
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "AffineFirst",

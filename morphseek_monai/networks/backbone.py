@@ -2,7 +2,6 @@
 
 from typing import List, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 
@@ -69,11 +68,3 @@ def conv_block(in_channels: int, out_channels: int, stride: int = 1) -> nn.Seque
     nn.init.kaiming_normal_(conv.weight, a=0.2)
     nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
     return nn.Sequential(conv, nn.LeakyReLU(0.2))
-
-
-def upsample_and_cat(x: Tensor, skip: Tensor) -> Tensor:
-    """Double the spatial size of ``x`` (nearest) and append ``skip`` as further channels, in the type of ``x``.
-
-    Under autocast a float32 skip (the input pair) would otherwise turn the widest tensor of the decoder to float32.
-    """
-    return torch.cat([nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip.to(x.dtype)], dim=1)

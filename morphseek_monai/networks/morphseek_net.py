@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from morphseek_monai.fields import compose, resize_ddf, warp
 from morphseek_monai.networks.backbone import Backbone, Encoding
+from morphseek_monai.networks.convolution import use_fast_convolutions
 from morphseek_monai.networks.policy import GaussianPolicyHead
 
 
@@ -67,6 +68,7 @@ class MorphSeekNet(nn.Module):
             if policy == "gaussian"
             else None
         )
+        use_fast_convolutions(self)
 
     def scale(self, step: int) -> int:
         """Factor by which step number ``step``, from 0, reduces the images."""

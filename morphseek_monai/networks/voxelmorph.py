@@ -1,13 +1,14 @@
 """VoxelMorph, and the wide variant that the MorphSeek paper calls VoxelMorph-L."""
 
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from morphseek_monai.fields import integrate_velocity, resize_ddf
-from morphseek_monai.networks.backbone import Backbone, Encoding, conv_block, flow_head, upsample_and_cat
+from morphseek_monai.networks.backbone import Backbone, Encoding, conv_block, flow_head
 from morphseek_monai.networks.forces import correlation_forces
+from morphseek_monai.networks.upsampled import DecoderBlock
 
 
 class _VoxelMorphFamily(Backbone):
@@ -31,16 +32,23 @@ class _VoxelMorphFamily(Backbone):
         self.stride = 2 ** len(encoder)
         self.integration_steps = integration_steps
         inputs = [encoder[-1]] + [d + s for d, s in zip(decoder, skip_channels)]
-        self.up = nn.ModuleList(conv_block(a, b) for a, b in zip(inputs, decoder))
-        self.extra = nn.Sequential(*[conv_block(a, b) for a, b in zip((inputs[-1], *extras[:-1]), extras)])
+        self.up = nn.ModuleList(DecoderBlock(*conv_block(a, b)) for a, b in zip(inputs, decoder))
+        widths = (inputs[-1], *extras)
+        self.extra = nn.ModuleList(DecoderBlock(*conv_block(a, b)) for a, b in zip(widths, extras))
         self.flow = flow_head(extras[-1])
 
     def _flow(self, skips: List[Tensor], latent: Tensor) -> Tensor:
         x = latent
-        for level, conv in enumerate(self.up):
-            x = upsample_and_cat(conv(x), skips[len(skips) - 1 - level])
-        flow: Tensor = self.flow(self.extra(x)).float()
+        for level, block in enumerate(self.up):
+            x = block(x, self._skip(skips, level))
+        for number, block in enumerate(self.extra):
+            x = block(x, self._skip(skips, len(skips) + number))
+        flow: Tensor = self.flow(x).float()
         return flow
+
+    def _skip(self, skips: List[Tensor], block: int) -> Optional[Tensor]:
+        """What the block reads beside the feature from below, which it then doubles; the deepest reads nothing more."""
+        return skips[len(skips) - block] if 0 < block <= len(skips) else None
 
 
 class VoxelMorph(_VoxelMorphFamily):

@@ -4,24 +4,33 @@
 files of a finished registration, or on any transform that ITK reads.
 """
 
-from .affine import Alignment, align
-from .affine_file import read_affine
-from .apply import warp_scan
-from .bundles import find_bundle
-from .composition import compose_transforms
-from .determinant import determinant_map
-from .evaluation import score_field, score_labels, score_points
-from .folder import read_registration
-from .infer import Search
-from .inverse import invert_transform
-from .learn2reg import evaluate_learn2reg
-from .model import RegistrationModel, load_model
-from .points import read_points
-from .result import RegistrationResult
-from .similarity import local_correlation
-from .transform import make_transform, map_points, resample
-from .transform_file import read_transform, write_transform
-from .verdict import Check, judge
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .affine import Alignment, align
+    from .affine_file import read_affine
+    from .apply import warp_scan
+    from .bundles import find_bundle
+    from .composition import compose_transforms
+    from .determinant import determinant_map
+    from .evaluation import score_field, score_labels, score_points
+    from .folder import read_registration
+    from .infer import Search
+    from .inverse import invert_transform
+    from .learn2reg import evaluate_learn2reg
+    from .model import RegistrationModel, load_model
+    from .points import read_points
+    from .result import RegistrationResult
+    from .similarity import local_correlation
+    from .transform import make_transform, map_points, resample
+    from .transform_file import read_transform, write_transform
+    from .verdict import Check, judge
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "Alignment",

@@ -1,26 +1,26 @@
-"""Affine pre-alignment of two images: from several starts, rigid and then affine, from coarse to fine."""
+"""Affine pre-alignment of two images: from several starts, rigid to affine, from coarse to fine."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphseek_monai.data.grid import Grid
-from morphseek_monai.registration.mutual_information import Volume, climb, mutual_information, sample
+from morphseek_monai.registration.affine_search import Found, Search
+from morphseek_monai.registration.body import prepared, relative_size
+from morphseek_monai.registration.linear_map import Model
+from morphseek_monai.registration.volume import Volume
 
-__all__ = ["Alignment", "align"]
+__all__ = ["Alignment", "Model", "align"]
 
 Array = NDArray[np.float64]
 
-# a head of 224 mm is seen at 8, 4 and 2 mm; a mouse or a torso at as many voxels
-VOXELS_ALONG = 56
-POINTS = 20000
-NEARLY = 0.99  # of the best start's mutual information: as good as it; the headers then win over the other starts
-LEAST_GAIN = 1.001  # less is interpolation and noise: images that are aligned already stay as they are
-# beyond these, two images do not show the same part of two bodies
-LEAST_SCALE, MOST_SCALE, MOST_SHEAR = 0.5, 2.0, 0.5
+THIN = 3  # slices: fewer say nothing of a stretch across them
+UNLIKE = 2.5  # times as large: another body, or the header of one image has another unit
+LEAST_OVERLAP = 0.25  # of the smaller image's body
+LEAST_INFORMATION = 0.08  # nats: unrelated images have up to 0.03 by chance
 
 
 class Alignment(NamedTuple):
@@ -28,10 +28,11 @@ class Alignment(NamedTuple):
 
     Attributes:
         matrix: ``(4, 4)`` float64, RAS mm; maps points of the fixed image to points of the moving image.
-        start: what the search began with: ``"headers"`` (positions as the files state them), ``"centres of mass"`` or
-            ``"centres of the grids"`` (translations that bring these together).
-        before: mutual information with the headers as they are, in nats.
-        after: mutual information with ``matrix``, in nats; never less than ``before``.
+        start: what the search began with: ``"headers"`` (positions as the files state them), ``"centres of mass"``,
+            ``"centres of the grids"`` (translations that bring these together), ``"shifts on a lattice"`` or
+            ``"quarter turns"``.
+        before: mutual information with the headers as they are, in nats per voxel of the fixed image.
+        after: mutual information with ``matrix``; never less than ``before``.
         notices: remarks for the user.
     """
 
@@ -43,29 +44,45 @@ class Alignment(NamedTuple):
 
 
 def align(
-    fixed: NDArray[Any], fixed_grid: Grid, moving: NDArray[Any], moving_grid: Grid, seed: int = 0
+    fixed: NDArray[Any],
+    fixed_grid: Grid,
+    moving: NDArray[Any],
+    moving_grid: Grid,
+    seed: int = 0,
+    *,
+    model: Model = "affine",
+    fixed_mask: NDArray[Any] | None = None,
+    moving_mask: NDArray[Any] | None = None,
 ) -> Alignment:
-    """Find the affine map that brings two images together: rigid first, then affine, from coarse to fine.
+    """Find the map that brings two images together: rigid, similarity, affine; from coarse to fine.
 
-    The search starts from the headers, from the centres of mass and from the centres of the grids, whichever leads to
-    the higher mutual information. A result is kept only if it raises the mutual information over *all* voxels of the
-    fixed image (those beyond the moving image count as air, else little overlap would win), scales by 0.5 to 2 and
-    shears by at most 0.5; otherwise the step before it is the result, and ``notices`` say so. Everything is computed in
-    the fixed grid's own axes: a rotation of both headers rotates the result and changes nothing else.
+    The search starts from the headers, from the centres of mass, from the centres of the grids, and from the best
+    shifts and turns by quarters of a full turn on a coarse lattice (:func:`~.lattice_search.candidates`), whichever
+    leads to the highest mutual information; the headers win where they are as good, and a turned body must be better by
+    a tenth. Then L-BFGS follows the mutual information, at last together with the squared local correlation of patches.
+    The information is counted over *all* of the fixed image, and what lies beyond the moving image adds none: little
+    overlap does not win, and nothing unseen is taken for air. A step is kept only if it raises what it follows, scales
+    by 0.5 to 2 and shears by at most 0.5; otherwise the step before it is the result, and ``notices`` say so.
+    Everything is computed in the fixed grid's own axes, in units of the images' size: a rotation of both headers
+    rotates the result, another unit scales it, and nothing else changes.
 
     Args:
-        fixed: ``(X, Y, Z)``, air near 0 and everything within [0, 1]. About 2 mm are enough for a head.
+        fixed: ``(X, Y, Z)``, intensities of any range, background of any value. About 2 mm are enough for a head. A
+            border of one value that the rest does not have counts as not seen.
         fixed_grid: of ``fixed``; axes may be oblique, anisotropic or sheared.
         moving: ``(X', Y', Z')``, alike; of the same or another modality.
         moving_grid: of ``moving``.
-        seed: of the offset of the lattice on which the images are compared. Same arguments, same bits, whatever the
-            number of threads.
+        seed: of the points where the images are compared. Same arguments, same bits, whatever the number of threads.
+        model: ``"rigid"`` (6 parameters), ``"similarity"`` (7, one scale) or ``"affine"`` (12). Images of fewer than
+            three slices are aligned rigidly, and a notice says so.
+        fixed_mask: ``(X, Y, Z)``, bool or in [0, 1], where ``fixed`` is valid; default everywhere.
+        moving_mask: ``(X', Y', Z')``, the same for ``moving``.
 
     Returns:
         the alignment. Images without contrast or with values that are not finite leave the headers as they are.
 
     Raises:
-        ValueError: an array does not have the size of its grid.
+        ValueError: an array or a mask does not have the size of its grid, or there is no such model.
 
     Example:
         >>> x, y, z = np.indices((32, 32, 32)) - 15.5
@@ -76,108 +93,56 @@ def align(
         >>> found.start, float(found.matrix[0, 3].round(1))
         ('centres of mass', 300.0)
     """
-    for name, array, grid in (("fixed", fixed, fixed_grid), ("moving", moving, moving_grid)):
-        if array.shape != tuple(grid.size):
-            raise ValueError(f"align() {name!r} must have the size of its grid, {tuple(grid.size)}, got {array.shape}")
-        if not np.isfinite(array).all() or np.ptp(array) == 0:
+    if model not in get_args(Model):
+        raise ValueError(f"align() 'model' must be one of {', '.join(get_args(Model))}, got {model!r}")
+    given = (("fixed", fixed, fixed_grid, fixed_mask), ("moving", moving, moving_grid, moving_mask))
+    for name, array, grid, mask in given:
+        for what, values in ((name, array), (f"{name}_mask", mask)):
+            if values is not None and values.shape != tuple(grid.size):
+                raise ValueError(
+                    f"align() {what!r} must have the size of its grid, {tuple(grid.size)}, got {values.shape}"
+                )
+        seen = array if mask is None else array[mask > 0]
+        if not np.isfinite(array).all() or seen.size == 0 or np.ptp(seen) == 0:
             notice = f"the {name} image has no contrast to align by: the headers are used as they are"
             return Alignment(np.eye(4), "headers", 0.0, 0.0, (notice,))
-    frame = _frame(fixed_grid)
-    images = [
-        Volume(array.astype(np.float32), np.linalg.inv(frame) @ grid.affine)
-        for array, grid in ((fixed, fixed_grid), (moving, moving_grid))
-    ]
-    search = _Search(images[0], images[1], np.random.default_rng(seed))
-    matrix, start, before, after, notices = search.run()
-    return Alignment(frame @ matrix @ np.linalg.inv(frame), start, before, after, notices)
+    notices = []
+    slices = min(*fixed.shape, *moving.shape)
+    if slices < THIN and model != "rigid":
+        notices.append(f"one image has {slices} slice{'s' * (slices > 1)}: a rigid alignment is all that they tell")
+        model = "rigid"
+    frame = _frame(fixed_grid, moving_grid)
+    images = [prepared(array, np.linalg.inv(frame) @ grid.affine, mask) for _, array, grid, mask in given]
+    found = Search(images[0], images[1], model, np.random.default_rng(seed)).run()
+    notices += [*found.notices, *_doubts(images[0], images[1], found)]
+    matrix = np.eye(4) if (found.matrix == np.eye(4)).all() else frame @ found.matrix @ np.linalg.inv(frame)
+    return Alignment(matrix, found.start, found.before, found.after, tuple(notices))
 
 
-class _Search:
-    """The search for one pair; matrices ``(4, 4)`` map fixed -> moving, in mm of the fixed grid's frame."""
-
-    def __init__(self, fixed: Volume, moving: Volume, generator: np.random.Generator) -> None:
-        longest = min(float((image.spacing * image.array.shape).max()) for image in (fixed, moving))
-        spacing = longest / VOXELS_ALONG
-        fine = (fixed.shrink(spacing / 2), moving.shrink(spacing / 2))
-        middle = (fine[0].shrink(spacing), fine[1].shrink(spacing))
-        coarse = (middle[0].shrink(spacing * 2), middle[1].shrink(spacing * 2))
-        points = sample(middle[0], POINTS, generator)
-        self.levels = {
-            "coarse": _Level(*coarse, points[: POINTS // 4], spacing),
-            "middle": _Level(*middle, points, spacing),
-            "fine": _Level(*fine, points, spacing / 4),
-        }
-        self.centre = fixed.centre_of_mass
-        self.radius = longest / 4
-        shifts = {
-            "headers": np.zeros(3),
-            "centres of mass": moving.centre_of_mass - self.centre,
-            "centres of the grids": moving.centre - fixed.centre,
-        }
-        self.starts = {name: _translation(shift) for name, shift in shifts.items()}
-
-    def run(self) -> Alignment:
-        before = self.similarity(np.eye(4))
-        roughly = {name: self.pick(start, self.climb("rigid", "coarse", start)) for name, start in self.starts.items()}
-        scores = {name: self.similarity(matrix) for name, matrix in roughly.items()}
-        name = next(name for name in scores if scores[name] >= NEARLY * max(scores.values()))
-        notices = []
-        matrix = self.pick(roughly[name], self.climb("rigid", "middle", roughly[name]))
-        affine = self.climb("affine", "middle", matrix)
-        if affine is not None and not _plausible(affine):
-            notices.append("the best affine scales or shears implausibly: the rigid alignment is used")
-        elif affine is not None:
-            matrix = self.pick(matrix, self.climb("affine", "fine", affine), affine)
-        if (matrix == self.starts[name]).all():
-            notices.append(f"no alignment raises the mutual information: the {name} are used as they are")
-        return Alignment(matrix, name, before, self.similarity(matrix), tuple(notices))
-
-    def similarity(self, matrix: Array) -> float:
-        level = self.levels["middle"]
-        return mutual_information(level.fixed, level.moving, matrix)
-
-    def pick(self, first: Array, *others: Array | None) -> Array:
-        """The earliest of the others that is plausible and raises the mutual information of ``first``, else that."""
-        least = self.similarity(first) * LEAST_GAIN
-        good = (other for other in others if other is not None and _plausible(other) and self.similarity(other) > least)
-        return next(good, first)
-
-    def climb(self, kind: Literal["rigid", "affine"], level: str, start: Array) -> Array | None:
-        fixed, moving, points, step = self.levels[level]
-        return climb(kind, fixed, moving, points, start, self.centre, self.radius, step)
+def _doubts(fixed: Volume, moving: Volume, found: Found) -> list[str]:
+    """What the user should look at."""
+    doubts = []
+    size = relative_size(fixed, moving)
+    if not 1 / UNLIKE < size < UNLIKE:
+        times = f"{size:.3g} times as large as" if size > 1 else f"{1 / size:.3g} times as small as"
+        doubts.append(f"the body in the moving image is {times} that in the fixed one: check the voxel sizes")
+    if found.turned:
+        doubts.append("the moving image fits turned by 90 or 180 degrees only: check the axes in its header")
+    if found.after < LEAST_INFORMATION:
+        doubts.append(f"the images tell little of each other ({found.after:.2f} nats): check that they show the same")
+    elif found.overlap < LEAST_OVERLAP:
+        doubts.append(f"only {100 * found.overlap:.0f} % of the smaller image lie in the other: check the result")
+    return doubts
 
 
-class _Level(NamedTuple):
-    """Both images at one resolution, the points where they are compared (mm), and the first step (mm)."""
-
-    fixed: Volume
-    moving: Volume
-    points: Array
-    step: float
-
-
-def _frame(grid: Grid) -> Array:
-    """The grid's own axes as a rigid map (perhaps with a reflection), frame -> RAS mm; origin in its centre.
+def _frame(grid: Grid, other: Grid) -> Array:
+    """The grid's own axes as a map (perhaps with a reflection), frame -> RAS mm; origin in its centre.
 
     The nearest orthonormal axes in the least squares sense: they turn with the header, whatever its spacing and shear.
+    The unit is a quarter of the smaller image, about the radius of the body: no length in mm means anything here.
     """
     left, _, right = np.linalg.svd(grid.affine[:3, :3] / grid.spacing)
     frame = np.eye(4)
-    frame[:3, :3] = left @ right
+    frame[:3, :3] = left @ right * min(float((one.spacing * one.size).max()) for one in (grid, other)) / 4
     frame[:3, 3] = grid.centre
     return frame
-
-
-def _translation(shift: Array) -> Array:
-    matrix = np.eye(4)
-    matrix[:3, 3] = shift
-    return matrix
-
-
-def _plausible(matrix: Array) -> bool:
-    linear = matrix[:3, :3]
-    scales = np.linalg.svd(linear, compute_uv=False)
-    if np.linalg.det(linear) <= 0 or scales.min() < LEAST_SCALE or scales.max() > MOST_SCALE:
-        return False
-    _, triangle = np.linalg.qr(linear)
-    return bool(np.abs(np.triu(triangle / np.diag(triangle)[:, None], 1)).max() <= MOST_SHEAR)

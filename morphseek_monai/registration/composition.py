@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from monai.utils.module import optional_import
 
 from morphseek_monai.data.grid import Grid
+from morphseek_monai.lazy import lazy_module
 
 from .transform import make_transform, members, to_ddf
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 __all__ = ["compose_transforms"]
 

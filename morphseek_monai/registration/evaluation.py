@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import Scan
 from morphseek_monai.fields import njd_percent, sdlogj, sdlogj_l2r
+from morphseek_monai.lazy import lazy_module
 from morphseek_monai.metrics import hard_dice
 
 from .apply import warp_scan
 from .surface import hd95
 from .transform import map_points, to_ddf
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 __all__ = ["LabelScore", "Landmarks", "Regularity", "score_field", "score_labels", "score_points"]
 

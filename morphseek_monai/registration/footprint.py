@@ -64,22 +64,6 @@ def forward_bytes(network: MorphSeekNet, size: Sequence[int]) -> int:
     return _peak(network, size, lambda twin, image: twin(image))
 
 
-def gradient_bytes(network: MorphSeekNet, size: Sequence[int]) -> int:
-    """The same where the steps' latents are differentiated, as in instance optimisation; the loss not counted."""
-
-    def differentiate(twin: MorphSeekNet, image: Tensor) -> None:
-        moving, fixed = image[:, :1], image[:, 1:]
-        ddf = torch.zeros_like(moving).expand(-1, 3, -1, -1, -1)
-        for t in range(twin.steps):
-            encoding = twin.observe(moving, fixed, ddf.detach(), twin.scale(t))
-            latent = twin.mean_latent(encoding.top).requires_grad_()
-            with torch.enable_grad():
-                ddf = twin.act(encoding.skips, latent, ddf, twin.scale(t))
-        torch.autograd.backward([ddf], [torch.zeros_like(ddf)])
-
-    return _peak(network, size, differentiate)
-
-
 def _peak(network: MorphSeekNet, size: Sequence[int], run: Callable[[MorphSeekNet, Tensor], object]) -> int:
     twin = copy.deepcopy(network).to("meta")
     image = torch.empty(1, 2, *size, device="meta")

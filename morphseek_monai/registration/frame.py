@@ -18,7 +18,6 @@ from morphseek_monai.data.nifti import corners
 from morphseek_monai.registration.model import RegistrationModel
 
 MARGIN = 4.0  # voxels of the network's grid around what must fit into it
-LARGEST = 2.0  # times the bundle's size, per axis; beyond it the grid gets coarser
 TAIL = 0.001  # share of the foreground that may lie outside its box on each side: specks are no anatomy
 
 
@@ -94,12 +93,11 @@ def _box(affine: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.f
     return np.stack([points.min(axis=1), points.max(axis=1)])
 
 
-def network_grid(fixed: Oriented, foreground: NDArray[np.bool_], model: RegistrationModel) -> tuple[Grid, list[str]]:
+def network_grid(fixed: Oriented, foreground: NDArray[np.bool_], model: RegistrationModel) -> Grid:
     """Choose the grid that the network sees, along the axes of the frame.
 
-    A bundle with a spacing keeps it. Its size is kept too where the fixed image's field of view fits, centred on that;
-    otherwise the grid is centred on the foreground and grows to hold it, up to twice the bundle's size per axis, and
-    beyond that gets coarser. A bundle without a spacing (each subject was scaled to one size) spans the foreground.
+    Its voxels are so large that the foreground is as many of them long as the bundle's training showed, whatever the
+    unit or the animal, but never finer than the fixed image's own: thick slices stay what they are.
 
     Args:
         fixed: oriented, in millimetres of the frame.
@@ -107,35 +105,14 @@ def network_grid(fixed: Oriented, foreground: NDArray[np.bool_], model: Registra
         model: the bundle.
 
     Returns:
-        the grid in the frame, and notices.
+        the grid in the frame, around the foreground.
     """
-    size = np.array(model.size)
-    last = np.array(fixed.array.shape) - 1
-    whole = _box(fixed.affine, np.array([[0, 0, 0], last], dtype=np.float64))
     tissue = _box(fixed.affine, tissue_ends(foreground))
-    notices: list[str] = []
-    if model.spacing is None:
-        spacing = (tissue[1] - tissue[0]) / size
-        return _grid(size, spacing, tissue.mean(axis=0)), notices
-    spacing = np.array(model.spacing)
-    fits = whole[1] - whole[0] <= size * spacing * 1.001
-    centre = np.where(fits, whole.mean(axis=0), tissue.mean(axis=0))
-    needed = np.where(fits, size, (tissue[1] - tissue[0]) / spacing + 2 * MARGIN)
-    coarser = float(max(1.0, (needed / (LARGEST * size)).max()))
-    if coarser > 1:
-        spacing = spacing * coarser
-        notices.append(
-            f"the fixed image's foreground measures {_mm(tissue[1] - tissue[0])}, the bundle was trained on"
-            f" {_mm(size * np.array(model.spacing))}: the network's grid is {coarser:.2f} times as coarse"
-        )
-    elif (tissue[1] - tissue[0] < 0.4 * size * spacing).all():
-        notices.append(
-            f"the fixed image's foreground measures {_mm(tissue[1] - tissue[0])}, the bundle was trained on"
-            f" {_mm(size * spacing)}: is this its anatomy?"
-        )
+    extent = np.maximum(tissue[1] - tissue[0], fixed.grid.spacing)
+    spacing = np.maximum(extent.max() / model.voxels, fixed.grid.spacing)
     stride = model.network.stride
-    grown = np.maximum(size, np.ceil(needed / coarser / stride) * stride).astype(int)
-    return _grid(grown, spacing, centre), notices
+    size = np.ceil((extent / spacing + 1 + 2 * MARGIN) / stride) * stride
+    return _grid(size.astype(int), spacing, tissue.mean(axis=0))
 
 
 def _grid(size: NDArray[Any], spacing: NDArray[Any], centre: NDArray[Any]) -> Grid:
@@ -143,6 +120,3 @@ def _grid(size: NDArray[Any], spacing: NDArray[Any], centre: NDArray[Any]) -> Gr
     affine[:3, 3] = centre - spacing * (size - 1) / 2
     return Grid((int(size[0]), int(size[1]), int(size[2])), affine)
 
-
-def _mm(extent: NDArray[Any]) -> str:
-    return " x ".join(f"{value:.0f}" for value in extent) + " mm"

@@ -1,4 +1,4 @@
-"""Find the field of a pair: the network's mean, and what more the user wants to spend on it."""
+"""Find the network's field of a pair: its mean, and what more the user wants to spend on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.networks import MorphSeekNet
-from morphseek_monai.registration.refine import refine_field, refine_latent
 from morphseek_monai.registration.score import label_free_score
 from morphseek_monai.registration.search import sample_fields
 from morphseek_monai.registration.steps import run_steps
@@ -25,8 +24,9 @@ class Search:
         steps: refinement steps; None takes the bundle's, ``"auto"`` goes on while they help.
         samples: candidates drawn from the latent policy; the best by similarity and folding wins, their spread is the
             uncertainty. 0 draws none.
-        refine: iterations of instance optimisation of the latents on this pair. 0 does none.
-        refine_field: iterations of instance optimisation of the displacement field itself, after that. 0 does none.
+        refine: instance optimisation of the field on this pair, see
+            :func:`~morphseek_monai.registration.optimise.optimise`: ``"auto"``, ``"off"``, or the most iterations at
+            the finest level, which take most of the time (``"auto"`` makes 10).
 
     Raises:
         DataError: a value that none of this can be.
@@ -34,15 +34,14 @@ class Search:
 
     steps: int | str | None = None
     samples: int = 0
-    refine: int = 0
-    refine_field: int = 0
+    refine: int | str = "auto"
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps != "auto":
             require_whole("steps", self.steps, 1, "auto or ")
         require_whole("samples", self.samples)
-        require_whole("refine", self.refine)
-        require_whole("refine_field", self.refine_field)
+        if self.refine not in ("auto", "off"):
+            require_whole("refine", self.refine, 1, "auto, off or ")
 
 
 def require_whole(name: str, value: Any, least: int = 0, otherwise: str = "") -> None:
@@ -98,14 +97,6 @@ def find_field(
         drawn = sample_fields(network, image, search.samples, spacing.tolist(), seed)
         ddf, spread = _better(image, ddf, drawn.ddf), drawn.spread
         record["scores"] = [round(score, 5) for score in drawn.scores.tolist()]
-    if search.refine:
-        refined = refine_latent(network, image, search.refine)
-        ddf = _better(image, ddf, refined.ddf)
-        record["refined latent"] = [refined.before, refined.after]
-    if search.refine_field:
-        refined = refine_field(image, ddf, search.refine_field)
-        ddf = refined.ddf
-        record["refined field"] = [refined.before, refined.after]
     return Found(ddf, spread, record)
 
 

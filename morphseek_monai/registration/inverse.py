@@ -6,18 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.fields import ddf_to_world, invert, invert_by_voxel, resize_ddf, world_to_ddf
+from morphseek_monai.lazy import lazy_module
 
 from .composition import compose_transforms
 from .transform import field_of, linear_of, make_transform, members, to_ddf
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 __all__ = ["InverseError", "Inversion", "invert_transform", "measure_inverse"]
 

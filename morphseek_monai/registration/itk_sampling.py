@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.itk_image import place, to_itk
 from morphseek_monai.fields import world_to_ddf
+from morphseek_monai.lazy import lazy_module
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 
 def resample_by_itk(

@@ -15,12 +15,17 @@ from morphseek_monai.registration.similarity import foreground, local_correlatio
 from morphseek_monai.registration.verdict import Check, judge
 
 
-def similarities(pair: NetworkPair, ddf: Tensor) -> dict[str, float]:
-    """Local correlation with the fixed image ``before`` (by the headers), after the ``affine`` and ``after`` it all."""
+def stage_similarities(pair: NetworkPair) -> dict[str, float]:
+    """Local correlation with the fixed image ``before`` (by the headers) and after the ``affine``."""
     moving, fixed = pair.image[:, :1], pair.image[:, 1:]
-    candidates = torch.cat([pair.by_headers, moving, warp(moving, ddf)])
-    values = local_correlation(fixed, candidates, foreground(fixed)).tolist()
-    return dict(zip(("before", "affine", "after"), values))
+    values = local_correlation(fixed, torch.cat([pair.by_headers, moving]), foreground(fixed)).tolist()
+    return dict(zip(("before", "affine"), values))
+
+
+def similarity_after(pair: NetworkPair, ddf: Tensor) -> float:
+    """The same after a field on the network's grid, ``(1, 3, D, H, W)`` in its voxels."""
+    moving, fixed = pair.image[:, :1], pair.image[:, 1:]
+    return float(local_correlation(fixed, warp(moving, ddf), foreground(fixed)))
 
 
 def handedness(pair: NetworkPair) -> float | None:
@@ -73,7 +78,7 @@ def make_checks(
         pair: on the network's grid.
         ddf: the field there.
         native: the same on the grid of the result, with its inverse.
-        similarity: as :func:`similarities` gives it, but of the network's own answer, before any optimisation.
+        similarity: ``before`` and ``after``; the latter without the optimisation, which raises that of wrong pairs too.
         moving: the moving scan.
         model: whose bundle has the limits.
     """

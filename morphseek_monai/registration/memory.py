@@ -18,7 +18,8 @@ import torch
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.machine import available_memory, gibibytes, resident_memory
-from morphseek_monai.registration.footprint import forward_bytes, gradient_bytes
+from morphseek_monai.registration.finest import MOST_VOXELS
+from morphseek_monai.registration.footprint import forward_bytes
 from morphseek_monai.registration.frame import frame_of, network_grid, orient
 from morphseek_monai.registration.infer import Search
 from morphseek_monai.registration.model import RegistrationModel
@@ -48,8 +49,7 @@ _LIBRARIES = 840 * 2**20  # ITK and what else is loaded on first use
 _ITK_LOADED = "itk.ITKIOTransformHDF5Python"  # ITK loads itself piece by piece; this one is the last
 _WORKSPACE = 1.25  # convolutions on the CPU reorder their inputs
 _SAMPLES = 48  # per voxel of the network's grid: mean and squares of the fields, the best and the newest one
-_REFINE = 170  # the loss of the latents' optimisation
-_REFINE_FIELD = 260  # all of that of the field
+_OPTIMISE = 150  # per voxel of its finest level: images, window means and their padded copies, forces
 
 
 def parse_memory(text: str | int | float) -> int:
@@ -151,7 +151,7 @@ def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, search: Sea
         gpu = maps if model.device.type == "cuda" else 0
         for field in (1, 2, 4):
             grid = coarsened(fixed, field) if field > 1 else fixed
-            host = _host_bytes(fixed, moving, grid, maps - gpu)
+            host = _host_bytes(fixed, moving, grid, maps - gpu, _optimiser_bytes(fixed, search, factor))
             yield _Candidate(field, factor, grid, network, host, gpu)
 
 
@@ -159,25 +159,27 @@ def _network_grid(fixed: Grid, model: RegistrationModel) -> Grid:
     """The largest that the fixed image's foreground, unknown yet, can ask for."""
     everywhere = orient(np.broadcast_to(np.True_, fixed.size), fixed.affine, model.orientation)
     within = everywhere.within(frame_of(everywhere))
-    return network_grid(within, within.array, model)[0]
+    return network_grid(within, within.array, model)
 
 
 def _network_bytes(model: RegistrationModel, size: tuple[int, int, int], search: Search) -> int:
     voxels = math.prod(size)
     needed = [forward_bytes(model.network, size) + _SAMPLES * voxels * bool(search.samples)]
-    if search.refine:
-        needed.append(gradient_bytes(model.network, size) + _REFINE * voxels)
-    if search.refine_field:
-        needed.append(_REFINE_FIELD * voxels)
     return int(_WORKSPACE * max(needed))
 
 
-def _host_bytes(fixed: Grid, moving: Grid, field: Grid, feature_maps: int) -> int:
+def _optimiser_bytes(fixed: Grid, search: Search, factor: float) -> int:
+    finest = min(math.prod(fixed.size), MOST_VOXELS) / factor**3
+    return int(_OPTIMISE * finest) if search.refine != "off" else 0
+
+
+def _host_bytes(fixed: Grid, moving: Grid, field: Grid, feature_maps: int, optimiser: int) -> int:
     counts = [math.prod(grid.size) for grid in (fixed, moving, field)]
     peak = max(
         sum(count * size for count, size in zip(counts, stage[:3])) + feature_maps * stage.feature_maps
         for stage in _STAGES
     )
+    peak = max(peak, 8 * counts[0] + 8 * counts[1] + optimiser)
     return resident_memory() + _LIBRARIES * (_ITK_LOADED not in sys.modules) + peak
 
 

@@ -11,10 +11,8 @@ from typing import Any
 
 import nibabel as nib
 import torch
-from monai.bundle.config_parser import ConfigParser
 
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.handlers.weights import load_weights
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration.verdict import LIMITS
 
@@ -29,7 +27,7 @@ class RegistrationModel:
     Attributes:
         network: in evaluation mode, without gradients, on ``device``.
         size: voxels of the grid it was trained on, ``(D, H, W)``; other sizes work too.
-        spacing: mm of that grid; None where each subject was scaled to ``size``.
+        voxels: that the longest side of the anatomy had in training; the network knows no other size, and no mm.
         orientation: axes of that grid, e.g. ``"RAS"``.
         intensity: for each modality, ``"mr"`` or ``"ct"``, the transform to [0, 1] and what it is, in words.
         thresholds: what the verdict demands, see :mod:`morphseek_monai.registration.verdict`.
@@ -43,7 +41,7 @@ class RegistrationModel:
 
     network: MorphSeekNet
     size: tuple[int, int, int]
-    spacing: tuple[float, float, float] | None
+    voxels: float
     orientation: str
     intensity: Mapping[str, tuple[Callable[[Any], Any], str]]
     thresholds: Mapping[str, tuple[float, float]]
@@ -97,6 +95,11 @@ def load_model(bundle: str | os.PathLike[str], device: str | torch.device = "cpu
 
 
 def _load(root: Path, device: torch.device) -> RegistrationModel:
+    # here, since a scan or an option that is refused should not wait for MONAI
+    from monai.bundle.config_parser import ConfigParser
+
+    from morphseek_monai.handlers.weights import load_weights
+
     parser = ConfigParser()
     parser.read_config([str(root / config) for config in CONFIGS])
     parser["bundle_root"] = str(root)
@@ -108,12 +111,12 @@ def _load(root: Path, device: torch.device) -> RegistrationModel:
     if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
         raise ValueError(f"{weights} has NaN or infinite weights; copy it again, or train it anew")
     network.to(device).eval().requires_grad_(False)
-    size, spacing = parser.get_parsed_content("register#size"), settings["spacing"]
-    _check(size, settings)
+    size, voxels = (parser.get_parsed_content(f"register#{name}") for name in ("size", "voxels"))
+    _check(size, voxels, settings)
     return RegistrationModel(
         network=network,
         size=(size[0], size[1], size[2]),
-        spacing=None if spacing is None else (spacing[0], spacing[1], spacing[2]),
+        voxels=float(voxels),
         orientation=settings["orientation"],
         intensity={kind: (parser.get_parsed_content(f"register#intensity#{kind}"), _words(config))
                    for kind, config in settings["intensity"].items()},
@@ -126,10 +129,11 @@ def _load(root: Path, device: torch.device) -> RegistrationModel:
     )
 
 
-def _check(size: Sequence[int], settings: Mapping[str, Any]) -> None:
-    for name, value in (("size", size), ("spacing", settings["spacing"] or (1, 1, 1))):
-        if len(value) != 3 or not min(value) > 0:
-            raise ValueError(f"{name} in register.json must be three positive numbers, got {list(value)}; correct it")
+def _check(size: Sequence[int], voxels: float, settings: Mapping[str, Any]) -> None:
+    if len(size) != 3 or not min(size) > 0:
+        raise ValueError(f"size in register.json must be three positive numbers, got {list(size)}; correct it")
+    if not voxels > 0:
+        raise ValueError(f"voxels in register.json must be a positive number, got {voxels}; correct it")
     nib.orientations.axcodes2ornt(tuple(settings["orientation"]))  # type: ignore[no-untyped-call]
     unknown = sorted(set(settings["thresholds"]) - set(LIMITS))
     if unknown:

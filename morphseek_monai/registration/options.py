@@ -29,8 +29,7 @@ class RegisterOptions:
     moving_frame: int | None = None
     steps: int | str | None = None
     samples: int = 0
-    refine: int = 0
-    refine_field: int = 0
+    refine: int | str = "auto"
     seed: int = 0
     device: str = "auto"
     max_memory: str | None = None
@@ -50,7 +49,7 @@ class RegisterOptions:
             "moving_modality": self.moving_modality or self.modality,
             "fixed_frame": self.frame if self.fixed_frame is None else self.fixed_frame,
             "moving_frame": self.frame if self.moving_frame is None else self.moving_frame,
-            "search": Search(self.steps, self.samples, self.refine, self.refine_field),
+            "search": Search(self.steps, self.samples, self.refine),
             "seed": self.seed,
             "device": self.device,
             "max_memory": self.max_memory,

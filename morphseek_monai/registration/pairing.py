@@ -16,11 +16,14 @@ from morphseek_monai.registration.affine import align
 from morphseek_monai.registration.affine_file import read_affine
 from morphseek_monai.registration.frame import Oriented, frame_of, network_grid, orient
 from morphseek_monai.registration.intensity import Prepared, prepare_intensity
+from morphseek_monai.registration.linear_map import Model
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.prepare import as_tensor, onto_grid, own_grid
 from morphseek_monai.registration.similarity import FOREGROUND
 
 Affine = str | os.PathLike[str] | NDArray[np.float64]
+SEARCHED: dict[str, Model] = {"auto": "affine", "similarity": "similarity", "rigid": "rigid"}
+ALIGNMENTS = (*SEARCHED, "off")  # what an affine may be beside a file
 
 
 class NetworkPair(NamedTuple):
@@ -30,6 +33,7 @@ class NetworkPair(NamedTuple):
         image: ``(1, 2, D, H, W)``, moving and fixed, in [0, 1], as the network gets them.
         aligned: the moving image by the alignment, ``(1, 1, D, H, W)``.
         by_headers: the moving image as its header places it, ``(1, 1, D, H, W)``.
+        oriented: both images on their own grids in the bundle's order of axes, fixed first, RAS mm.
         mirrored: the moving image mirrored left to right and aligned likewise; None where the bundle names no mirror.
         grid: of both; affine -> RAS mm.
         affine: ``(4, 4)``, RAS mm, points of the fixed image -> points of the moving image.
@@ -42,6 +46,7 @@ class NetworkPair(NamedTuple):
     image: Tensor
     aligned: Tensor
     by_headers: Tensor
+    oriented: tuple[Oriented, Oriented]
     mirrored: Tensor | None
     grid: Grid
     affine: NDArray[np.float64]
@@ -66,7 +71,8 @@ def pair_scans(
         fixed: the image that stays.
         moving: the image that is brought to it.
         model: the bundle that says how.
-        affine: ``"auto"`` aligns, ``"off"`` trusts the headers, a file or a ``(4, 4)`` matrix (RAS mm, fixed -> moving)
+        affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, ``"off"`` trusts the
+            headers, a file or a ``(4, 4)`` matrix (RAS mm, fixed -> moving)
             is taken as it is.
         modalities: of fixed and moving, ``"auto"``, ``"mr"`` or ``"ct"``.
         coarser: factor on the spacing of the network's grid, to save memory.
@@ -84,7 +90,7 @@ def pair_scans(
     frame = frame_of(oriented[0])
     here, there = (image.within(frame) for image in oriented)
     tissue = [image.array > FOREGROUND for image in oriented]
-    grid, notices = network_grid(here, tissue[0], model)
+    grid = network_grid(here, tissue[0], model)
     if coarser > 1:
         grid = coarsened(grid, coarser, model.network.stride)
 
@@ -94,22 +100,25 @@ def pair_scans(
     mirrored = None
     if model.mirror_axis is not None:
         mirror = _mirror(grid, model.mirror_axis)
-        if isinstance(affine, str) and affine == "auto":
+        if isinstance(affine, str) and affine in SEARCHED:
             # as good a chance for the mirrored image: aligned by itself, resampled once
             flipped = np.flip(aligned, model.mirror_axis)
-            mirror = mirror @ align(fixed_image, grid, np.ascontiguousarray(flipped), grid, seed).matrix
+            mirror = mirror @ align(
+                fixed_image, grid, np.ascontiguousarray(flipped), grid, seed, model=SEARCHED[affine]
+            ).matrix
         mirrored = as_tensor(onto_grid(there, grid, matrix @ mirror), device=model.device)
     return NetworkPair(
         image=as_tensor(aligned, fixed_image, device=model.device),
         aligned=as_tensor(aligned, device=model.device),
         by_headers=as_tensor(onto_grid(there, grid, np.eye(4)), device=model.device),
+        oriented=(oriented[0], oriented[1]),
         mirrored=mirrored,
         grid=Grid(grid.size, frame @ grid.affine),
         affine=frame @ matrix @ np.linalg.inv(frame),
         start=start,
         fixed=values,
         moving=moving_values,
-        notices=(*values.notices, *moving_values.notices, *notices, *remarks),
+        notices=(*values.notices, *moving_values.notices, *remarks),
     )
 
 
@@ -141,10 +150,10 @@ def _alignment(
     """The affine in millimetres of the frame, where it came from, and remarks."""
     if isinstance(affine, str) and affine == "off":
         return np.eye(4), "off: the headers", ()
-    if isinstance(affine, str) and affine == "auto":
+    if isinstance(affine, str) and affine in SEARCHED:
         own = own_grid(moving, tissue, grid.spacing)
-        found = align(fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed)
-        return found.matrix, f"auto, from {found.start}", found.notices
+        found = align(fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed, model=SEARCHED[affine])
+        return found.matrix, f"{affine}, from {found.start}", found.notices
     if isinstance(affine, str | os.PathLike):
         world, start = read_affine(affine), str(affine)
     else:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.registration.frame import Oriented, tissue_ends
-from morphseek_monai.registration.transform import make_transform, resample
+from morphseek_monai.registration.point_map import PointMap
+from morphseek_monai.registration.transform import resample
 
 FINEST = 4  # samples per voxel and axis; a finer image loses little by it
 
@@ -33,7 +34,7 @@ def onto_grid(image: Oriented, grid: Grid, matrix: NDArray[np.float64]) -> NDArr
     finest = image.grid.spacing.min()
     times = np.clip(np.round(grid.spacing / finest), 1, FINEST).astype(int)
     fine = refined(grid, times)
-    sampled = resample(image.array, image.affine, make_transform(matrix, None, fine), fine)
+    sampled = resample(image.array, image.affine, PointMap((matrix,)), fine)
     x, y, z = grid.size
     blocks = sampled.reshape(x, times[0], y, times[1], z, times[2])
     return np.asarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32)

@@ -13,22 +13,24 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.scan import Scan, read_scan
 from morphseek_monai.fields import jacobian_determinant, njd_percent
 from morphseek_monai.registration.bundles import choose_bundle
+from morphseek_monai.registration.fit import Fitted, fit_field, foreground_at
 from morphseek_monai.registration.infer import Search, find_field, require_whole
-from morphseek_monai.registration.judging import make_checks, similarities
+from morphseek_monai.registration.judging import make_checks, similarity_after, stage_similarities
 from morphseek_monai.registration.memory import Plan, plan_memory
 from morphseek_monai.registration.model import RegistrationModel, choose_device, load_model
 from morphseek_monai.registration.native import native_field, native_map
-from morphseek_monai.registration.pairing import Affine, coarsened, pair_scans
+from morphseek_monai.registration.pairing import SEARCHED, Affine, coarsened, pair_scans
+from morphseek_monai.registration.point_map import Field, PointMap
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
-from morphseek_monai.registration.similarity import foreground
 from morphseek_monai.registration.start import choose_start
-from morphseek_monai.registration.transform import make_transform, resample
+from morphseek_monai.registration.transform import resample
 from morphseek_monai.registration.verdict import verdict
 
 LOG = logging.getLogger("morphseek")
@@ -53,9 +55,11 @@ def register(
     """Register a moving scan to a fixed scan of any grid, orientation and data type.
 
     Intensities are prepared as the bundle's network wants them, the images are aligned by an affine, the network runs
-    on the bundle's grid, its field is brought to the fixed image's own grid, and the moving image is resampled once
-    from its own. Everything happens in the axes of the fixed image, so that a rotation of both headers changes nothing.
-    Where the network's field would lower the similarity, as between two copies of one scan, the affine is the result.
+    on a grid on which the anatomy is as many voxels long as in its training, and the field is optimised on the pair up
+    to the fixed image's own resolution. Headers, affine, network, optimiser: each stage is kept only if it raises the
+    local correlation; ``record["metrics"]`` says what each gave. The moving image is resampled once, from its own grid.
+    Everything happens in the axes of the fixed image, so that a rotation of both headers changes nothing, nor does
+    another unit of length.
 
     Args:
         fixed: the image that stays: a path (NIfTI, NRRD, MetaImage, a folder of DICOM slices, ...), a NiBabel image, an
@@ -63,14 +67,14 @@ def register(
         moving: the image that is brought to it, likewise.
         bundle: name or folder of a bundle, or a loaded model (for many pairs); None takes the one for the modalities,
             see :func:`~morphseek_monai.registration.bundles.choose_bundle`.
-        affine: ``"auto"`` aligns, and keeps the headers where the network registers from them as well; ``"off"`` trusts
-            the headers; a file or a matrix ``(4, 4)`` is used as it is, RAS mm, points
-            of the fixed -> points of the moving image.
+        affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, and all keep the headers
+            where the network registers from them as well; ``"off"`` trusts the headers; a file or a matrix ``(4, 4)``
+            is used as it is, RAS mm, points of the fixed -> points of the moving image.
         fixed_modality: ``"auto"``, ``"mr"`` or ``"ct"``.
         moving_modality: likewise.
         fixed_frame: volume of a 4-D fixed image, from 0.
         moving_frame: volume of a 4-D moving image.
-        search: refinement steps, samples, instance optimisation; None takes the network's mean, as trained.
+        search: refinement steps, samples, instance optimisation; None takes the network's mean and optimises.
         seed: of the alignment's sampling points and the latent samples; same seed, same result.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU if there is one.
         max_memory: e.g. ``"8G"``; above it the field is computed on a coarser grid, and notices say so. None takes what
@@ -147,32 +151,40 @@ def _carry_out(
         pair = pair_scans(fixed_scan, moving_scan, model, affine, modalities, plan.network, seed)
         notices += pair.notices
     with clock("network"):
-        if isinstance(affine, str) and affine == "auto":
+        if isinstance(affine, str) and affine in SEARCHED:
             pair, plain = choose_start(pair, model)
         else:
             with torch.no_grad():
                 plain = model.network(pair.image)
         found = find_field(model.network, pair.image, plain, pair.grid.spacing, search, seed)
-        similarity = similarities(pair, found.ddf)
-        # the verdict looks at the network's own answer: an optimisation raises the similarity of wrong pairs too
-        answered = similarity if found.ddf is plain else similarities(pair, plain)
-        if not similarity["after"] > similarity["affine"]:
-            found = found._replace(ddf=torch.zeros_like(found.ddf))
-            similarity["after"] = similarity["affine"]
-            notices.append("the network's field raises no similarity and is left out: the result is the affine alone")
+        similarity = stage_similarities(pair)
+        similarity["network"] = similarity_after(pair, found.ddf)
+        ddf: Tensor | None = found.ddf
+        if not similarity["network"] > similarity["affine"]:
+            notices.append("the network's field raises no similarity and is left out")
+            ddf = None
+        answered = max(similarity["network"], similarity["affine"])
+    with clock("optimise"):
+        fitted = Fitted(ddf, None, pair.grid, {})
+        if search.refine != "off":
+            fitted = fit_field(pair, ddf, search.refine, plan.network)
+            if fitted.similarity is not None:
+                similarity["optimiser"] = fitted.similarity
+        notices += fitted.notices
+        similarity["after"] = similarity.get("optimiser", answered)
     with clock("native grid"):
-        tissue = foreground(pair.image[:, 1:])
         field_grid = coarsened(fixed_scan.grid, plan.field) if plan.field > 1 else fixed_scan.grid
-        native = native_field(found.ddf, pair.grid, field_grid, tissue)
+        final, on_network = fitted.fields(pair)
+        tissue = foreground_at(pair, fitted.grid)
+        native = native_field(final, fitted.grid, field_grid, tissue)
         jacobian = jacobian_determinant(native.ddf)[0].numpy()
         spread = None if found.spread is None else native_map(found.spread, pair.grid, field_grid)
     with clock("warp"):
         outside = min(CT_AIR, float(moving_scan.array.min())) if pair.moving.modality == "ct" else 0.0
-        transform = make_transform(pair.affine, native.ddf, field_grid)
-        warped = resample(moving_scan.array, moving_scan.affine, transform, fixed_scan.grid, outside=outside)
+        point_map = PointMap((Field(native.ddf, field_grid), pair.affine))
+        warped = resample(moving_scan.array, moving_scan.affine, point_map, fixed_scan.grid, outside=outside)
     with clock("judge"):
-        judged = {**similarity, "after": max(answered["after"], similarity["affine"])}
-        checks = make_checks(pair, found.ddf, native, judged, moving_scan, model)
+        checks = make_checks(pair, on_network, native, {**similarity, "after": answered}, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}
     metrics["after"] |= {f"inverse_error_{name}_mm": value for name, value in native.inverse_error.items()}
     metrics["after"]["njd_percent"] = float(njd_percent(native.ddf))
@@ -193,8 +205,8 @@ def _carry_out(
         record={},
         outside=outside,
     )
-    result.__dict__["transform"] = transform
-    result.record.update(make_record(result, pair, model, plan, found.record, clock.seconds, arguments))
+    spent = {**found.record, **fitted.record}
+    result.record.update(make_record(result, pair, model, plan, spent, clock.seconds, arguments))
     return result
 
 

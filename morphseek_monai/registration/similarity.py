@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from morphseek_monai.losses import LNCCLoss
+from morphseek_monai.registration.image_forces import FLOOR, window_means
 
 WINDOW = 9
+NEGATIVE = 0.25  # share of negatively correlated windows; T1 pairs have 0.05, T1 and T2 more than a half
 FOREGROUND = 0.1  # of the prepared intensities, which are in [0, 1]; noise in the air stays below
 
 
@@ -41,3 +43,27 @@ def local_correlation(fixed: Tensor, warped: Tensor, mask: Tensor | None = None,
 def foreground(fixed: Tensor) -> Tensor:
     """Where a prepared image ``(1, 1, D, H, W)`` shows tissue: brighter than 10 % of its range, bool."""
     return fixed > FOREGROUND
+
+
+def contrasts_differ(fixed: Tensor, warped: Tensor) -> bool:
+    """Whether bright in one image is dark in the other at many places, as in T1 and T2.
+
+    Args:
+        fixed: ``(1, 1, D, H, W)``, prepared.
+        warped: same shape, roughly aligned.
+
+    Returns:
+        whether the squared local correlation comes to more than a quarter from windows that are correlated negatively.
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16, 16)
+        >>> contrasts_differ(image, 0.5 * image), contrasts_differ(image, 1 - image)
+        (False, True)
+    """
+    f, w = fixed[0], warped[0]
+    window = (5, 5, 5)
+    f_mean, w_mean, ff, ww, fw = window_means(torch.cat([f, w, f * f, w * w, f * w]), window)
+    covariance = fw - f_mean * w_mean
+    squared = covariance.square() / ((ff - f_mean**2).clamp_min(0) + FLOOR) / ((ww - w_mean**2).clamp_min(0) + FLOOR)
+    squared = squared * foreground(fixed)[0, 0]
+    return bool(squared[covariance < 0].sum() > NEGATIVE * squared.sum())

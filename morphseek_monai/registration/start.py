@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,26 +16,45 @@ from morphseek_monai.registration.similarity import foreground, local_correlatio
 # Images that were aligned before, as a data set's often are by their labels, keep that: an affine that only raises the
 # similarity a little costs Dice there (docs/benchmarks/affine.md).
 WORTH = 0.02
+CLEAR = 0.05  # an alignment that raises the similarity so much needs no second run of the network
 
 
-def choose_start(pair: NetworkPair, model: RegistrationModel) -> tuple[NetworkPair, Tensor]:
-    """Keep the headers, unless the network comes out better by 0.02 in similarity when it starts from the alignment.
+class Start(NamedTuple):
+    """What :func:`choose_start` chose.
+
+    Attributes:
+        pair: its ``image`` and ``affine`` are those of the start.
+        ddf: the network's field from there, ``(1, 3, D, H, W)``.
+    """
+
+    pair: NetworkPair
+    ddf: Tensor
+
+
+@torch.no_grad()
+def choose_start(pair: NetworkPair, model: RegistrationModel) -> Start:
+    """Keep the headers, unless the alignment is clearly more similar, or the network comes out better from there.
 
     Args:
         pair: with the moving image aligned.
-        model: whose network tries both.
-
-    Returns:
-        the pair, with the moving image as the headers place it where that is enough, and the network's field for it.
+        model: whose network tries both where it is not clear.
     """
     fixed = pair.image[:, 1:]
-    fields, after = [], []
-    for moving in (pair.by_headers, pair.aligned):
-        with torch.no_grad():
-            fields.append(model.network(torch.cat([moving, fixed], dim=1)))
-        after.append(float(local_correlation(fixed, warp(moving, fields[-1]), foreground(fixed))))
-    if after[1] - after[0] > WORTH:
-        return pair, fields[1]
-    start = f"auto, the headers: similarity {after[0]:.3f} after the network, {after[1]:.3f} from the alignment"
-    image = torch.cat([pair.by_headers, fixed], dim=1)
-    return pair._replace(image=image, affine=np.eye(4), start=start), fields[0]
+    mask = foreground(fixed)
+    headers, aligned = local_correlation(fixed, torch.cat([pair.by_headers, pair.aligned]), mask).tolist()
+    if aligned - headers > CLEAR:
+        return Start(pair, model.network(pair.image))
+    at_headers = torch.cat([pair.by_headers, fixed], dim=1)
+    from_headers = model.network(at_headers)
+    if aligned > headers:
+        from_aligned = model.network(pair.image)
+        after = [
+            float(local_correlation(fixed, warp(image[:, :1], field), mask))
+            for image, field in ((at_headers, from_headers), (pair.image, from_aligned))
+        ]
+        if after[1] - after[0] > WORTH:
+            return Start(pair, from_aligned)
+        start = f"auto, the headers: similarity {after[0]:.3f} after the network, {after[1]:.3f} from the alignment"
+    else:
+        start = f"auto, the headers: similarity {headers:.3f}, {aligned:.3f} after the alignment"
+    return Start(pair._replace(image=at_headers, affine=np.eye(4), start=start), from_headers)

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics.hausdorff_distance import compute_hausdorff_distance
-from monai.metrics.utils import get_edge_surface_distance
 from numpy.typing import NDArray
 
 __all__ = ["hd95", "hd95_learn2reg"]
@@ -27,6 +25,8 @@ def hd95(first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: Sequence[
     Returns:
         The distance; infinity where one of the masks is empty, NaN where both are.
     """
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+
     if not first.any() or not second.any():
         return np.nan if first.any() == second.any() else np.inf
     one, other = (torch.from_numpy(mask[None, None]) for mask in (first, second))
@@ -47,6 +47,8 @@ def hd95_learn2reg(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float
     Returns:
         The distance in voxels; infinity where a mask is empty.
     """
+    from monai.metrics.utils import get_edge_surface_distance
+
     if not first.any() or not second.any():
         return np.inf
     # one voxel of background around, so that a structure at the border of the image is closed there

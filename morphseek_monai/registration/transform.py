@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.itk_image import RAS_TO_LPS
 from morphseek_monai.fields import ddf_to_world, world_to_ddf
+from morphseek_monai.lazy import lazy_module
 from morphseek_monai.registration.itk_sampling import ddf_by_itk, resample_by_itk
 from morphseek_monai.registration.point_map import Field, PointMap, inside, sample, slabs
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 INTERPOLATIONS = ("linear", "nearest", "bspline", "sinc")
 

@@ -14,17 +14,17 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 import torch
-from monai.utils.module import optional_import
 from numpy.typing import NDArray
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.files import replacing, require_file, reserve
 from morphseek_monai.data.itk_image import RAS_TO_LPS
 from morphseek_monai.fields import ddf_to_world
+from morphseek_monai.lazy import lazy_module
 from morphseek_monai.registration.point_map import Field, PointMap
 from morphseek_monai.registration.transform import composite, field_geometry, field_of, members
 
-itk, _ = optional_import("itk")
+itk = lazy_module("itk")
 
 TEXT = (".tfm", ".txt")
 WRITABLE = (".h5", ".hdf5", *TEXT)

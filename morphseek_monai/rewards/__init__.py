@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from morphseek_monai.rewards.dice_gain import DiceGain
-from morphseek_monai.rewards.folding_penalty import FoldingPenalty
-from morphseek_monai.rewards.local_dice_gain import LocalDiceGain
-from morphseek_monai.rewards.reward import Reward, RewardState
-from morphseek_monai.rewards.weighted_reward import WeightedReward
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .dice_gain import DiceGain
+    from .folding_penalty import FoldingPenalty
+    from .local_dice_gain import LocalDiceGain
+    from .reward import Reward, RewardState
+    from .weighted_reward import WeightedReward
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = ["DiceGain", "FoldingPenalty", "LocalDiceGain", "Reward", "RewardState", "WeightedReward"]

@@ -17,13 +17,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from morphseek_monai.apps import batch as module
 from morphseek_monai.apps.main import main
 from morphseek_monai.registration.batch import Share
 from morphseek_monai.registration.pair_list import PairRow
 
 OUTCOMES = ("succeeded", "doubtful", "failed", "error", "not done")
 PAIRS = ((1, 2), (3, 4), (2, 1), (4, 3))
+COUNT = "morphseek_monai.registration.batch_summary.count_outcomes"
 QUICK = ("--bundle", "morphseek_phantom", "--report=False")
 
 
@@ -43,8 +43,8 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     def run_batch(rows: Sequence[PairRow], folder: Path, share: Share, overwrite: bool) -> None:
         ran.rows, ran.share, ran.overwrite = rows, share, overwrite
 
-    monkeypatch.setattr(module, "run_batch", run_batch)
-    monkeypatch.setattr(module, "count_outcomes", lambda rows, folder: dict(zip(OUTCOMES, (1, 0, 0, 0, 0))))
+    monkeypatch.setattr("morphseek_monai.registration.batch.run_batch", run_batch)
+    monkeypatch.setattr(COUNT, lambda rows, folder: dict(zip(OUTCOMES, (1, 0, 0, 0, 0))))
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "pairs.csv").write_text("fixed,moving\nf.nii,m.nii\n")
@@ -81,7 +81,7 @@ def test_takes_the_options_of_register(ran: Ran, capsys: pytest.CaptureFixture[s
 def test_exit_codes(
     ran: Ran, counts: Any, code: int, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(module, "count_outcomes", lambda rows, folder: dict(zip(OUTCOMES, counts)))
+    monkeypatch.setattr(COUNT, lambda rows, folder: dict(zip(OUTCOMES, counts)))
     assert code_of() == code
     assert capsys.readouterr().out.startswith(text)
     monkeypatch.setenv("RANK", "1")

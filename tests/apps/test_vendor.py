@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def dotted(path: Path) -> str:
 def test_closure_is_what_the_imports_reach() -> None:
     """One package, by its re-exports alone; ``fields.itk`` is in none of them."""
     fields = {dotted(path) for path in (ROOT / "fields").glob("*.py")} - {"morphseek_monai.fields.itk"}
-    expected = fields | {"morphseek_monai", "morphseek_monai.version"}
+    expected = fields | {"morphseek_monai", "morphseek_monai.lazy", "morphseek_monai.version"}
     assert set(closure(["morphseek_monai.fields.warp"])) == expected
     assert set(closure(["morphseek_monai.fields.itk"])) == expected | {"morphseek_monai.fields.itk"}
 
@@ -77,7 +78,7 @@ def test_code_for_bundles_imports_at_the_top_only() -> None:
     """MONAI Label takes ``scripts`` out of ``sys.modules`` between its calls; a later import would not find it."""
     folders = [f"morphseek_monai.{path.parent.name}" for path in ROOT.glob("*/__init__.py")]
     late = []
-    for name in closure(set(folders) - {"morphseek_monai.apps"}):
+    for name in closure(set(folders) - {"morphseek_monai.apps", "morphseek_monai.registration"}):
         path = ROOT.joinpath(*name.split(".")[1:])
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         for function in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
@@ -87,6 +88,16 @@ def test_code_for_bundles_imports_at_the_top_only() -> None:
                     own |= isinstance(node, ast.Import) and "morphseek_monai" in node.names[0].name
                     late += [f"{name}:{node.lineno}"] if own else []
     assert late == []
+
+
+@pytest.mark.parametrize("package", sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
+def test_copies_of_packages_import_their_names_at_once(package: str, tmp_path: Path) -> None:
+    name = f"morphseek_monai.{package}"
+    vendor([name], tmp_path)
+    text = (tmp_path / package / "__init__.py").read_text()
+    assert "lazy" not in text and "TYPE_CHECKING" not in text
+    imported = {alias.name for node in ast.parse(text).body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert imported - {"annotations"} == set(getattr(importlib.import_module(name), "__all__", ()))
 
 
 def test_vendor_keeps_folders_and_changes_names_only(tmp_path: Path) -> None:

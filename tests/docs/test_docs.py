@@ -91,9 +91,9 @@ def inline_options() -> list[tuple[str, str]]:
 
 def program_options() -> set[str]:
     """Names of the options of all `morphseek` commands."""
-    from morphseek_monai.apps.main import COMMANDS
+    from morphseek_monai.apps.main import COMMANDS, find_command
 
-    return {"from", *(name for command in COMMANDS.values() for name in inspect.signature(command).parameters)}
+    return {"from", *(name for command in COMMANDS for name in inspect.signature(find_command(command)).parameters)}
 
 
 def read_configs(bundle: Path, files: list[str]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.phantom_anatomy import brain, paint
-from morphseek_monai.registration import affine as module
 from morphseek_monai.registration.affine import Alignment, align
+from morphseek_monai.registration.linear_map import plausible
 
 Array = NDArray[np.float64]
 
@@ -230,40 +230,8 @@ def test_noise_of_any_size_is_no_exception(size: tuple[int, int, int]) -> None:
         assert found.after >= found.before
 
 
-def test_implausible_affine_falls_back_to_rigid(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.climb
-
-    def climb(kind, *rest):  # type: ignore[no-untyped-def]
-        return np.diag([0.4, 1, 1, 1.0]) if kind == "affine" else real(kind, *rest)
-
-    monkeypatch.setattr(module, "climb", climb)
-    grid, moving, _ = known()
-    found = align(fixed_head(), FIXED, moving, grid)
-    linear = found.matrix[:3, :3]
-    np.testing.assert_allclose(linear @ linear.T, np.eye(3), atol=1e-9)
-    assert distance(found.matrix, TRUTH).mean() < 6  # all but the scale of 8 %
-    assert found.notices == ("the best affine scales or shears implausibly: the rigid alignment is used",)
-
-
-def test_search_that_leads_away_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "climb", lambda *_: pose((1, 0, 0), 40, 1.0, (0, 60, 0)))
-    found = align(fixed_head(), FIXED, draw(FIXED, noise=0.03), FIXED)
-    assert found.start == "headers"
-    np.testing.assert_array_equal(found.matrix, np.eye(4))
-    assert found.notices == ("no alignment raises the mutual information: the headers are used as they are",)
-
-
-def test_search_without_overlap_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "climb", lambda *_: None)
-    grid = centred(FIXED.size, np.diag([3.0, 3.0, 3.0]), (300, 0, 0))
-    found = align(fixed_head(), FIXED, fixed_head(), grid)
-    assert found.start == "centres of mass"
-    np.testing.assert_allclose(found.matrix[:3, 3], [300, 0, 0], atol=1e-9)
-    assert found.notices == ("no alignment raises the mutual information: the centres of mass are used as they are",)
-
-
 @pytest.mark.parametrize(
-    ("linear", "plausible"),
+    ("linear", "expected"),
     [
         (np.diag([1.9, 0.55, 1.0]), True),
         (np.diag([2.1, 1.0, 1.0]), False),
@@ -274,10 +242,10 @@ def test_search_without_overlap_is_dropped(monkeypatch: pytest.MonkeyPatch) -> N
         (np.zeros((3, 3)), False),
     ],
 )
-def test_plausible(linear: Array, plausible: bool) -> None:
+def test_plausible(linear: Array, expected: bool) -> None:
     matrix = np.eye(4)
     matrix[:3, :3] = linear
-    assert module._plausible(matrix) is plausible
+    assert plausible(matrix) is expected
 
 
 def test_array_of_another_size() -> None:

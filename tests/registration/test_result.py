@@ -152,13 +152,11 @@ def test_nothing_of_an_earlier_registration_stays(result: RegistrationResult, tm
 def test_result_json_is_written_last(
     result: RegistrationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from morphseek_monai.registration import report as module
-
     def full(*_: Any) -> None:
         raise DataError("disk full")
 
     (tmp_path / "result.json").write_text("of another pair")
-    monkeypatch.setattr(module, "write_report", full)
+    monkeypatch.setattr("morphseek_monai.registration.report.write_report", full)
     with pytest.raises(DataError, match="disk full"):
         result.save(tmp_path)
     assert not (tmp_path / "result.json").exists()

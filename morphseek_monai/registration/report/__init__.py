@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from .view import ReportView
-from .write import write_report
+from typing import TYPE_CHECKING
+
+from morphseek_monai.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .view import ReportView
+    from .write import write_report
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = ["ReportView", "write_report"]

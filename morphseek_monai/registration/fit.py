@@ -1,0 +1,142 @@
+"""From the network's field, or from none, to the field that fits the pair at the scans' own resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from morphseek_monai.data.grid import Grid
+from morphseek_monai.fields import transfer_ddf, warp
+from morphseek_monai.fields.separable import resize_smooth
+from morphseek_monai.registration.finest import finest_grid, finest_pair
+from morphseek_monai.registration.judging import similarity_after
+from morphseek_monai.registration.optimise import Level, level_sizes, optimise
+from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.registration.prepare import as_tensor, onto_grid
+from morphseek_monai.registration.similarity import contrasts_differ, foreground
+
+LEAST_SHARE = 0.75  # of the network grid's voxels along an axis; a level that has fewer is coarser
+
+
+@dataclass
+class Fitted:
+    """The field of a pair after the optimisation.
+
+    Attributes:
+        ddf: ``(1, 3, D, H, W)`` in voxels of ``grid``; None is the affine alone.
+        similarity: that it reached; None where it was not optimised.
+        grid: RAS mm.
+        record: what was done, in plain types.
+        notices: remarks for the user.
+    """
+
+    ddf: Tensor | None
+    similarity: float | None
+    grid: Grid
+    record: dict[str, Any]
+    notices: list[str] = field(default_factory=list)
+
+    def fields(self, pair: NetworkPair) -> tuple[Tensor, Tensor]:
+        """The field on its own grid, zero where there is none, and on the network's grid."""
+        if self.ddf is None:
+            zero = torch.zeros(1, 3, *self.grid.size)
+            return zero, torch.zeros(1, 3, *pair.grid.size, device=pair.image.device)
+        return self.ddf, _onto(self.ddf, self.grid, pair.grid).to(pair.image.device)
+
+
+def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser: float = 1.0) -> Fitted:
+    """Optimise the field of a pair, coarse to fine.
+
+    The coarse levels, which cost next to nothing, start from the affine; the levels as fine as the network's grid and
+    finer start from there or from the network's field, whichever is the more similar when both are as smooth as the
+    coarse levels: a rough field is more similar and less right (``docs/benchmarks/real.md``). Where the images say
+    nothing, no force pulls, and the field stays what it was.
+
+    Args:
+        pair: on the network's grid.
+        ddf: the network's field there; None if it is of no use.
+        refine: ``"auto"``, or the most iterations at the finest level.
+        coarser: factor on the spacing of the finest level, to save memory.
+
+    Returns:
+        the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity of
+        its start.
+    """
+    fixed, moving = pair.oriented
+    grid = finest_grid(fixed, moving.grid.spacing, coarser)
+    images = finest_pair(fixed, moving, pair.affine, grid)
+    device = pair.image.device
+    there, here, valid = (image.to(device) for image in (images.moving, images.fixed, images.valid))
+    moved = pair.image[:, :1] if ddf is None else warp(pair.image[:, :1], ddf)
+    unlike = pair.fixed.modality != pair.moving.modality or contrasts_differ(pair.image[:, 1:], moved)
+
+    sizes = level_sizes(grid.size, grid.spacing.tolist())
+    extent = np.array(grid.size) * grid.spacing
+    coarse = sum(bool((extent / size > pair.grid.spacing / LEAST_SHARE).any()) for size in sizes[:-1])
+    arguments = {"spacing": grid.spacing.tolist(), "valid": valid, "unlike": unlike}
+    levels: list[Level] = []
+    start, origin = None, "affine"
+    if coarse:
+        roughly = optimise(there, here, levels=slice(0, coarse), **arguments)  # type: ignore[arg-type]
+        start, levels = roughly.ddf, list(roughly.levels)
+    before = pair_similarity(pair, start, grid)
+    if ddf is not None:
+        seen = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
+        reached = similarity_after(pair, seen)
+        if reached > before:
+            start, origin, before = _onto(ddf, pair.grid, grid).to(device), "network", reached
+    iterations = None if refine == "auto" else int(refine)
+    done = optimise(  # type: ignore[arg-type]
+        there, here, start=start, levels=slice(coarse, None), iterations=iterations, **arguments
+    )
+    levels += done.levels
+    after = pair_similarity(pair, done.ddf, grid)
+    record = {
+        "optimiser": {
+            "start": origin,
+            "force": "MIND" if unlike else "local correlation",
+            "grid": {"size": list(grid.size), "spacing": grid.spacing.tolist()},
+            "levels": [level._asdict() for level in levels],
+        }
+    }
+    if unlike or after > before:
+        return Fitted(done.ddf, after, grid, record)
+    notice = "the optimisation raises no similarity and is left out"
+    return Fitted(ddf, None, pair.grid, record, [notice])
+
+
+def _as_smooth(ddf: Tensor, factor: NDArray[np.float64]) -> Tensor:
+    """What a grid ``factor`` times as coarse can show of a field, on its own grid."""
+    size = [max(2, round(n / max(f, 1.0))) for n, f in zip(ddf.shape[2:], factor.tolist())]
+    return resize_smooth(resize_smooth(ddf[0], size), ddf.shape[2:], blur=0.0)[None]
+
+
+def pair_similarity(pair: NetworkPair, ddf: Tensor | None, grid: Grid) -> float:
+    """Similarity on the network's grid after a field over the extent of ``grid``, at any resolution."""
+    if ddf is None:
+        return similarity_after(pair, torch.zeros(1, 3, *pair.grid.size, device=pair.image.device))
+    factor = np.array(grid.size) / np.array(ddf.shape[2:])
+    place = np.diag([*factor, 1.0])
+    place[:3, 3] = (factor - 1) / 2
+    own = Grid((ddf.shape[2], ddf.shape[3], ddf.shape[4]), grid.affine @ place)
+    return similarity_after(pair, _onto(ddf, own, pair.grid).to(pair.image.device))
+
+
+def foreground_at(pair: NetworkPair, grid: Grid) -> Tensor:
+    """The fixed tissue ``(1, 1, D, H, W)`` bool on a grid."""
+    tissue = foreground(pair.image[:, 1:])
+    if grid.same_as(pair.grid):
+        return tissue
+    return foreground(as_tensor(onto_grid(pair.oriented[0], grid, np.eye(4)), device=tissue.device))
+
+
+def _onto(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
+    """A field on another grid, in its voxels; beyond the old grid the displacement of its edge continues."""
+    return transfer_ddf(
+        ddf.detach().float().cpu(), source.affine, source.affine, target.size, target.affine, target.affine
+    )
