@@ -25,8 +25,8 @@ ITERATIONS = (60, 40, 10)  # of the coarsest and further coarse levels, the last
 FORCE_SIGMA = 2.0  # voxels; greedy takes 1.7
 FIELD_SIGMA = 0.6  # voxels, in each iteration; greedy takes 0.7
 LARGEST_STEP = 1.0  # voxels, in the first iteration of a level
-# the derivative of the squared correlation by voxels, whatever the contrast; what is below it is rounding, and would move
-# identical images by a whole voxel
+# the derivative of the squared correlation by voxels, whatever the contrast; what is below it is rounding, and would
+# move identical images by a whole voxel
 LEAST_FORCE = 1e-3
 LAST_STEP = 0.1  # of it, in the last one: the field settles
 HALF_FIELD = 2_000_000  # voxels of the images; from here on the field, smooth as it is, has half their resolution

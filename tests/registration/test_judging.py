@@ -13,8 +13,8 @@ from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.data.scan import Scan
-from morphseek_monai.registration.intensity import Prepared
 from morphseek_monai.registration.frame import Oriented
+from morphseek_monai.registration.intensity import Prepared
 from morphseek_monai.registration.judging import coverage, make_checks, similarity_after, stage_similarities
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField
