@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
 def rows_to_show(args: argparse.Namespace) -> list[Row]:
     """Rows of the chosen split, sets in the order of the listing, tools as chosen or as they come."""
     rows = [row for path in args.results for row in Rows(path).read() if row.split == args.split]
+    rows = list({row.key: row for row in rows}.values())  # files may share rows
     if args.tools is not None:
         order = args.tools.split(",")
         missing = sorted(set(order) - {row.tool for row in rows})
