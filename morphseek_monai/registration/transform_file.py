@@ -92,20 +92,16 @@ def read_transform(path: str | os.PathLike[str]) -> Any:
     return whole
 
 
+Planes = Callable[[slice], NDArray[np.float32]]
+
+
 class _Entry(NamedTuple):
     """One transform of a file; of a displacement field ``planes`` gives ``(n, Y, X, 3)`` LPS mm of some of its Z."""
 
     kind: str
     fixed: NDArray[np.float64]
     parameters: NDArray[np.float64] | None
-    planes: Callable[[slice], NDArray[np.float32]] | None = None
-
-    def packed(self, part: slice) -> list[bytes]:
-        """Planes of a field as HDF5's filters make them: all first bytes, all second bytes, ..., deflated."""
-        assert self.planes is not None
-        steps = np.float32(_DIGITS / 2 ** np.floor(np.log2(self.fixed[6:9].min())))  # a power of two: no further error
-        values = np.rint(self.planes(part) * steps) / steps
-        return [_deflated(plane.view(np.uint8).reshape(-1, 4).T.tobytes()) for plane in values.astype("<f4")]
+    planes: Planes | None = None
 
 
 def _of_map(point_map: PointMap) -> list[_Entry]:
@@ -159,19 +155,25 @@ def _write_hdf5(path: Path, entries: list[_Entry]) -> None:
             if entry.planes is None:
                 group["TransformParameters"] = entry.parameters
             else:
-                _write_field(group, entry)
+                _write_field(group, entry.planes, entry.fixed)
 
 
-def _write_field(group: Any, entry: _Entry) -> None:
-    """Plane by plane, compressed here: zlib lets other threads run, HDF5 does not."""
-    x, y, z = (int(n) for n in entry.fixed[:3])
+def _write_field(group: Any, planes: Planes, geometry: NDArray[np.float64]) -> None:
+    """Some planes at a time, packed here as HDF5's filters would: zlib lets other threads run, HDF5 does not."""
+    x, y, z = (int(n) for n in geometry[:3])
     chunk = 3 * x * y
     data = group.create_dataset(
         "TransformParameters", (z * chunk,), "<f4", chunks=(chunk,), compression="gzip", shuffle=True
     )
+    steps = np.float32(_DIGITS / 2 ** np.floor(np.log2(geometry[6:9].min())))  # a power of two: no further error
+
+    def packed(part: slice) -> list[bytes]:
+        values = (np.rint(planes(part) * steps) / steps).astype("<f4")
+        return [_deflated(plane.view(np.uint8).reshape(-1, 4).T.tobytes()) for plane in values]  # byte by byte
+
     parts = [slice(start, min(start + _PLANES, z)) for start in range(0, z, _PLANES)]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for part, found in zip(parts, pool.map(entry.packed, parts)):
+        for part, found in zip(parts, pool.map(packed, parts)):
             for number, content in enumerate(found, part.start):
                 data.id.write_direct_chunk((number * chunk,), content)
 
