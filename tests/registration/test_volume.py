@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from morphseek_monai.registration.body import centre_of_mass, prepared, random_points, relative_size
