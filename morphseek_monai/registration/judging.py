@@ -89,7 +89,7 @@ def make_checks(
         "header overlap": coverage(pair, moving, None),
         "volume": abs(float(np.log2(np.linalg.det(pair.affine[:3, :3])))),
         "folding": float(njd_percent(native.ddf)),
-        "border": border_displacement(ddf, pair.grid),
+        "border": border_displacement(ddf, foreground(pair.image[:, 1:])),
         "inverse error": native.inverse_error["p95"] / float(pair.grid.spacing.mean()),
     }
     margin = handedness(pair)

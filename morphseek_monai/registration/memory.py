@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -30,26 +29,26 @@ _LEAST = 2**20  # a limit below it is a forgotten unit
 
 
 class _Stage(NamedTuple):
-    """Bytes per voxel of the fixed, the moving and the field's grid, and whether the network's feature maps count."""
+    """Bytes per voxel of the fixed, the moving, the field's and the optimiser's grid, and the share of the feature maps."""
 
     fixed: int
     moving: int
     field: int
-    feature_maps: bool
+    optimiser: int
+    feature_maps: float
 
 
-# what comes on top of the process as it is with both scans read
+# what comes on top of the process as it is with both scans read; after the network the allocator keeps a part of it
 _STAGES = (
-    _Stage(20, 20, 0, feature_maps=False),  # intensities: percentiles of sorted copies
-    _Stage(8, 12, 56, feature_maps=True),  # the network runs again on the mirrored image, with the result in memory
-    _Stage(8, 4, 216, feature_maps=False),  # transforms: double precision, copied from NumPy to ITK and to the file
-    _Stage(60, 4, 76, feature_maps=False),  # report: everything on the fixed grid
+    _Stage(20, 20, 0, 0, 0.0),  # intensities and alignment: sorted copies
+    _Stage(12, 12, 0, 0, 1.0),  # network
+    _Stage(20, 20, 0, 145, 0.5),  # optimiser: images, window means and their sums, forces
+    _Stage(12, 12, 52, 12, 0.5),  # the field on the fixed grid, and its inverse
+    _Stage(28, 8, 28, 0, 0.5),  # warped image and report: on the fixed grid
 )
-_LIBRARIES = 840 * 2**20  # ITK and what else is loaded on first use
-_ITK_LOADED = "itk.ITKIOTransformHDF5Python"  # ITK loads itself piece by piece; this one is the last
+_LIBRARIES = 100 * 2**20  # what is loaded on first use, matplotlib above all
 _WORKSPACE = 1.25  # convolutions on the CPU reorder their inputs
 _SAMPLES = 48  # per voxel of the network's grid: mean and squares of the fields, the best and the newest one
-_OPTIMISE = 150  # per voxel of its finest level: images, window means and their padded copies, forces
 
 
 def parse_memory(text: str | int | float) -> int:
@@ -151,7 +150,7 @@ def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, search: Sea
         gpu = maps if model.device.type == "cuda" else 0
         for field in (1, 2, 4):
             grid = coarsened(fixed, field) if field > 1 else fixed
-            host = _host_bytes(fixed, moving, grid, maps - gpu, _optimiser_bytes(fixed, search, factor))
+            host = _host_bytes((fixed, moving, grid), _optimiser_voxels(fixed, moving, search, factor), maps - gpu)
             yield _Candidate(field, factor, grid, network, host, gpu)
 
 
@@ -168,19 +167,22 @@ def _network_bytes(model: RegistrationModel, size: tuple[int, int, int], search:
     return int(_WORKSPACE * max(needed))
 
 
-def _optimiser_bytes(fixed: Grid, search: Search, factor: float) -> int:
-    finest = min(math.prod(fixed.size), MOST_VOXELS) / factor**3
-    return int(_OPTIMISE * finest) if search.refine != "off" else 0
+def _optimiser_voxels(fixed: Grid, moving: Grid, search: Search, factor: float) -> int:
+    """Of its finest level, as fine as the coarser of the two scans, were there tissue everywhere."""
+    if search.refine == "off":
+        return 0
+    finest = max(float(fixed.spacing.min()), float(moving.spacing.min()))
+    shrink = np.maximum(1.0, finest / fixed.spacing)
+    return int(min(math.prod((np.array(fixed.size) / shrink).tolist()), MOST_VOXELS) / factor**3)
 
 
-def _host_bytes(fixed: Grid, moving: Grid, field: Grid, feature_maps: int, optimiser: int) -> int:
-    counts = [math.prod(grid.size) for grid in (fixed, moving, field)]
+def _host_bytes(grids: tuple[Grid, Grid, Grid], optimiser: int, feature_maps: int) -> int:
+    counts = [math.prod(grid.size) for grid in grids] + [optimiser]
     peak = max(
-        sum(count * size for count, size in zip(counts, stage[:3])) + feature_maps * stage.feature_maps
+        sum(count * size for count, size in zip(counts, stage[:4])) + feature_maps * stage.feature_maps
         for stage in _STAGES
     )
-    peak = max(peak, 8 * counts[0] + 8 * counts[1] + optimiser)
-    return resident_memory() + _LIBRARIES * (_ITK_LOADED not in sys.modules) + peak
+    return resident_memory() + _LIBRARIES + int(peak)
 
 
 def _notices(chosen: _Candidate, full: _Candidate, allowed: int) -> tuple[str, ...]:
@@ -191,7 +193,10 @@ def _notices(chosen: _Candidate, full: _Candidate, allowed: int) -> tuple[str, .
             f" {_size(chosen.field_grid)}"
         )
     if chosen.network > 1:
-        given_up.append(f"the network's grid is {chosen.network:g} times as coarse, {_size(chosen.network_grid)}")
+        given_up.append(
+            f"the network's grid is {chosen.network:g} times as coarse, {_size(chosen.network_grid)}, and so is the"
+            " optimiser's"
+        )
     why = f"to save memory (an estimated {gibibytes(full.host)} are needed, {gibibytes(allowed)} may be used)"
     return tuple(f"{why}: {what}" for what in given_up)
 

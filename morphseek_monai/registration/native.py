@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
-from morphseek_monai.fields import ddf_to_world, displacement_magnitude, invert_by_voxel, transfer_ddf
+from morphseek_monai.fields import invert_by_voxel, transfer_ddf
 from morphseek_monai.registration.pairing import coarsened
 from morphseek_monai.registration.point_map import PointMap, as_is, sample
 from morphseek_monai.registration.transform import resample
@@ -85,9 +85,14 @@ def native_map(values: Tensor, network_grid: Grid, grid: Grid) -> NDArray[Any]:
     return resample(array, network_grid.affine, PointMap(()), grid)
 
 
-def border_displacement(ddf: Tensor, grid: Grid) -> float:
-    """95th percentile of the displacement's length, mm, over the outermost voxels of a field's grid."""
-    magnitude = displacement_magnitude(ddf_to_world(ddf.detach().float().cpu(), grid.affine))[0]
-    edge = torch.ones_like(magnitude, dtype=torch.bool)
+def border_displacement(ddf: Tensor, tissue: Tensor) -> float:
+    """95th percentile of the displacement's length, voxels, over the outermost voxels of a grid that show tissue.
+
+    Args:
+        ddf: ``(1, 3, D, H, W)`` in voxels.
+        tissue: ``(1, 1, D, H, W)`` bool, of the fixed image. Air may move as it likes; without tissue there it is 0.
+    """
+    edge = tissue[0, 0].cpu().clone()
     edge[1:-1, 1:-1, 1:-1] = False
-    return float(torch.quantile(magnitude[edge], 0.95))
+    lengths = torch.linalg.vector_norm(ddf[0].detach().float().cpu()[:, edge], dim=0)
+    return float(torch.quantile(lengths, 0.95)) if len(lengths) else 0.0

@@ -127,26 +127,23 @@ def optimise(
     chosen = list(zip(sizes, planned[-len(sizes) :]))[levels]
     if not chosen:
         raise ValueError(f"optimise() 'levels' must leave one of the {len(sizes)} levels, got {levels}")
-    ddf = None if start is None else start[0]
+    ddf = torch.zeros(3, *_field_size(chosen[0][0]), device=fixed.device) if start is None else start[0]
     done = []
     for size, most in chosen:
-        ddf = _field_at(ddf, _field_size(size), fixed.device)
+        ddf = _field_at(ddf, _field_size(size))
         force = _force(moving[0], fixed[0], None if valid is None else valid[0], size, unlike)
         ddf, level = _run_level(force, ddf, size, most)
         done.append(level)
-    assert ddf is not None
-    return Optimised(_field_at(ddf, chosen[-1][0], fixed.device)[None], tuple(done))
+    return Optimised(_field_at(ddf, chosen[-1][0])[None], tuple(done))
 
 
 def _field_size(size: tuple[int, int, int]) -> tuple[int, ...]:
     return tuple(math.ceil(n / 2) if n > 2 * THINNEST else n for n in size) if math.prod(size) > HALF_FIELD else size
 
 
-def _field_at(ddf: Tensor | None, size: Sequence[int], device: torch.device) -> Tensor:
+def _field_at(ddf: Tensor, size: Sequence[int]) -> Tensor:
     """A field ``(3, D, H, W)`` at another resolution, in its voxels."""
-    if ddf is None:
-        return torch.zeros(3, *size, device=device)
-    scale = torch.tensor([n / m for n, m in zip(size, ddf.shape[1:])], device=device)
+    scale = torch.tensor([n / m for n, m in zip(size, ddf.shape[1:])], device=ddf.device)
     return resize_smooth(ddf, size, blur=0.0) * scale.view(3, 1, 1, 1)
 
 

@@ -34,7 +34,7 @@ class Limits(NamedTuple):
 
 LIMITS: dict[str, Limits] = {
     "similarity": Limits(
-        0.5, 0.25, "", "mean squared local correlation in the fixed tissue, after the network, before any --refine",
+        0.5, 0.25, "", "mean squared local correlation in the fixed tissue, by affine and network, before any --refine",
         "look at the report: another anatomy, contrast or artefact; try another --bundle",
     ),
     "gain": Limits(
@@ -58,7 +58,7 @@ LIMITS: dict[str, Limits] = {
         "the map is not one-to-one there: see the Jacobian map",
     ),
     "border": Limits(
-        10.0, 30.0, "mm", "95th percentile of the displacement at the border of the network's grid",
+        5.0, 15.0, "voxels", "95th percentile of the displacement of tissue at the border of the network's grid",
         "anatomy moves across the border: enlarge the field of view, or improve the alignment",
     ),
     "inverse error": Limits(

@@ -66,17 +66,16 @@ def command(bundle: Path, phantom: Path, settings: str, *more: str) -> list[str]
     return [str(bundle), "--dataset_dir", str(phantom), "--out", out, "--settings", settings, *more]
 
 
-def test_measures_and_goes_on(bundle: Path, phantom: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measures_and_goes_on(bundle: Path, phantom: Path) -> None:
     quality.main(command(bundle, phantom, "default,4 samples", "--pairs", "1"))
     first = quality.read_rows(bundle / "quality.csv")
     assert [row["setting"] for row in first] == ["default", "4 samples"]
-    monkeypatch.setitem(quality.SETTINGS, "field 10", quality.field(2))
-    quality.main(command(bundle, phantom, "default,field 10", "--pairs", "1"))
+    quality.main(command(bundle, phantom, "default,steps auto", "--pairs", "1"))
     rows = quality.read_rows(bundle / "quality.csv")
-    assert [row["setting"] for row in rows] == ["default", "4 samples", "field 10"]
+    assert [row["setting"] for row in rows] == ["default", "4 samples", "steps auto"]
     assert rows[0]["cpu_seconds"] == first[0]["cpu_seconds"]  # not measured again
-    default, samples, field = rows
-    assert math.isnan(default["spread_mm"]) and math.isnan(field["spread_mm"])
+    default, samples, steps = rows
+    assert math.isnan(default["spread_mm"]) and math.isnan(steps["spread_mm"])
     assert samples["spread_mm"] > 0 and -1 <= samples["spread_rank"] <= 1
     score = [row["similarity"] - row["njd_percent"] / 100 for row in rows]
     assert score[1] >= score[0] - 1e-4 and score[2] >= score[0] - 1e-4
@@ -111,9 +110,9 @@ def test_background_does_not_count_as_right() -> None:
 
 def test_table_averages_over_the_pairs() -> None:
     row: dict[str, Any] = dict.fromkeys(quality.Row._fields, 1.0) | {"setting": "default", "spread_rank": math.nan}
-    lines = quality.table([{**row, "setting": "field 10"}, row, {**row, "dice_percent": 2.0}]).splitlines()
+    lines = quality.table([{**row, "setting": "steps auto"}, row, {**row, "dice_percent": 2.0}]).splitlines()
     assert lines[2].startswith("| default | 2 | 1.50 | 1.000 |") and lines[2].endswith("| 1.00 |  |")
-    assert lines[3].startswith("| field 10 | 1 | 1.00 |")
+    assert lines[3].startswith("| steps auto | 1 | 1.00 |")
 
 
 def test_the_page_shows_the_table_of_the_results() -> None:

@@ -59,7 +59,7 @@ def test_the_cure_is_told_only_where_it_is_needed() -> None:
     [
         ("similarity", "at least 0.5, failed below 0.25"),
         ("overlap", "at least 90 %, failed below 60 %"),
-        ("border", "at most 10 mm, failed above 30 mm"),
+        ("border", "at most 5 voxels, failed above 15 voxels"),
         ("header overlap", "at least 5 %"),
         ("handedness", "at least 0"),
     ],
