@@ -83,7 +83,7 @@ def closure(names: Iterable[str]) -> list[str]:
 
     Example:
         >>> closure(["morphseek_monai.version.__version__"])
-        ['morphseek_monai', 'morphseek_monai.version']
+        ['morphseek_monai', 'morphseek_monai.lazy', 'morphseek_monai.version']
     """
     found: set[str] = set()
     waiting = [module for name in names for module in _modules_of(name)]

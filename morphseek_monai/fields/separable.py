@@ -22,8 +22,8 @@ def gaussian_matrix(size: int, sigma: float) -> Tensor:
         sigma: standard deviation in samples; 0 is the identity.
 
     Example:
-        >>> gaussian_matrix(5, 1.0).sum(1)
-        tensor([1., 1., 1., 1., 1.])
+        >>> gaussian_matrix(3, 0.5)[1]
+        tensor([0.1067, 0.7866, 0.1067])
     """
     if sigma <= 0:
         return torch.eye(size)

@@ -65,7 +65,7 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
 
     Returns:
         the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity of
-        its start.
+        the affine and of its start.
     """
     fixed, moving = pair.oriented
     grid = finest_grid(fixed, moving.grid.spacing, coarser)
@@ -84,7 +84,8 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
     if coarse:
         roughly = optimise(there, here, levels=slice(0, coarse), **arguments)  # type: ignore[arg-type]
         start, levels = roughly.ddf, list(roughly.levels)
-    before = pair_similarity(pair, start, grid)
+    unmoved = pair_similarity(pair, None, grid)
+    before = unmoved if start is None else pair_similarity(pair, start, grid)
     if ddf is not None:
         seen = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
         reached = similarity_after(pair, seen)
@@ -104,7 +105,7 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
             "levels": [level._asdict() for level in levels],
         }
     }
-    if unlike or after > before:
+    if unlike or after > max(before, unmoved):
         return Fitted(done.ddf, after, grid, record)
     notice = "the optimisation raises no similarity and is left out"
     return Fitted(ddf, None, pair.grid, record, [notice])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from morphseek_monai.data.scan import Scan
@@ -11,21 +12,31 @@ from morphseek_monai.fields import njd_percent, warp
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField, border_displacement
 from morphseek_monai.registration.pairing import NetworkPair
-from morphseek_monai.registration.similarity import foreground, local_correlation
+from morphseek_monai.registration.similarity import WINDOW, foreground, local_correlation
 from morphseek_monai.registration.verdict import Check, judge
+
+
+def similarities(pair: NetworkPair, *images: Tensor) -> list[float]:
+    """Local correlation of each image ``(1, 1, D, H, W)`` with the fixed one, over its tissue.
+
+    Where the network's grid reaches beyond what was scanned, both images are continued instead of dark: an edge that
+    they share would make a crop similar to anything.
+    """
+    inside, reach = pair.scanned, [WINDOW // 2] * 6
+    fixed, *others = (F.pad(image[inside], reach, mode="replicate") for image in (pair.image[:, 1:], *images))
+    mask = F.pad(foreground(pair.image[:, 1:])[inside], reach)
+    values: list[float] = local_correlation(fixed, torch.cat(others), mask).tolist()
+    return values
 
 
 def stage_similarities(pair: NetworkPair) -> dict[str, float]:
     """Local correlation with the fixed image ``before`` (by the headers) and after the ``affine``."""
-    moving, fixed = pair.image[:, :1], pair.image[:, 1:]
-    values = local_correlation(fixed, torch.cat([pair.by_headers, moving]), foreground(fixed)).tolist()
-    return dict(zip(("before", "affine"), values))
+    return dict(zip(("before", "affine"), similarities(pair, pair.by_headers, pair.image[:, :1])))
 
 
 def similarity_after(pair: NetworkPair, ddf: Tensor) -> float:
     """The same after a field on the network's grid, ``(1, 3, D, H, W)`` in its voxels."""
-    moving, fixed = pair.image[:, :1], pair.image[:, 1:]
-    return float(local_correlation(fixed, warp(moving, ddf), foreground(fixed)))
+    return similarities(pair, warp(pair.image[:, :1], ddf))[0]
 
 
 def handedness(pair: NetworkPair) -> float | None:
@@ -36,10 +47,8 @@ def handedness(pair: NetworkPair) -> float | None:
     """
     if pair.mirrored is None:
         return None
-    fixed = pair.image[:, 1:]
-    both = torch.cat([pair.aligned, pair.mirrored])
-    own, mirrored = local_correlation(fixed, both, foreground(fixed)).tolist()
-    return float(own - mirrored)
+    own, mirrored = similarities(pair, pair.aligned, pair.mirrored)
+    return own - mirrored
 
 
 def coverage(pair: NetworkPair, moving: Scan, ddf: Tensor | None) -> float:

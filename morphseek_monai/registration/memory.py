@@ -29,7 +29,7 @@ _LEAST = 2**20  # a limit below it is a forgotten unit
 
 
 class _Stage(NamedTuple):
-    """Bytes per voxel of the fixed, the moving, the field's and the optimiser's grid, and the share of the feature maps."""
+    """Bytes per voxel of the fixed, the moving, the field's and the optimiser's grid; share of the feature maps."""
 
     fixed: int
     moving: int

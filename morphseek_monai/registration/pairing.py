@@ -55,6 +55,17 @@ class NetworkPair(NamedTuple):
     moving: Prepared
     notices: tuple[str, ...]
 
+    @property
+    def scanned(self) -> tuple[slice, ...]:
+        """The part of ``image`` that the fixed scan's field of view holds; the grid may reach beyond it."""
+        into = np.linalg.solve(self.oriented[0].affine, self.grid.affine)
+        part = [slice(None), slice(None)]
+        for axis, n in enumerate(self.oriented[0].array.shape):
+            where = into[axis, axis] * np.arange(self.grid.size[axis]) + into[axis, 3]
+            inside = np.flatnonzero(np.abs(where - (n - 1) / 2) < n / 2 + 1e-6)
+            part.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(None))
+        return tuple(part)
+
 
 def pair_scans(
     fixed: Scan,

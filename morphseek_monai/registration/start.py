@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from morphseek_monai.fields import warp
+from morphseek_monai.registration.judging import similarities
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.pairing import NetworkPair
-from morphseek_monai.registration.similarity import foreground, local_correlation
 
 # Images that were aligned before, as a data set's often are by their labels, keep that: an affine that only raises the
 # similarity a little costs Dice there (docs/benchmarks/affine.md).
@@ -40,18 +40,14 @@ def choose_start(pair: NetworkPair, model: RegistrationModel) -> Start:
         model: whose network tries both where it is not clear.
     """
     fixed = pair.image[:, 1:]
-    mask = foreground(fixed)
-    headers, aligned = local_correlation(fixed, torch.cat([pair.by_headers, pair.aligned]), mask).tolist()
+    headers, aligned = similarities(pair, pair.by_headers, pair.aligned)
     if aligned - headers > CLEAR:
         return Start(pair, model.network(pair.image))
     at_headers = torch.cat([pair.by_headers, fixed], dim=1)
     from_headers = model.network(at_headers)
     if aligned > headers:
         from_aligned = model.network(pair.image)
-        after = [
-            float(local_correlation(fixed, warp(image[:, :1], field), mask))
-            for image, field in ((at_headers, from_headers), (pair.image, from_aligned))
-        ]
+        after = similarities(pair, warp(pair.by_headers, from_headers), warp(pair.image[:, :1], from_aligned))
         if after[1] - after[0] > WORTH:
             return Start(pair, from_aligned)
         start = f"auto, the headers: similarity {after[0]:.3f} after the network, {after[1]:.3f} from the alignment"

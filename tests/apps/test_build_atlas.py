@@ -29,7 +29,7 @@ BACKBONE = {
 }
 REGISTER = {
     "size": "@spatial_size",
-    "spacing": [2.0, 2.0, 2.0],
+    "voxels": 85,
     "orientation": "RAS",
     "mirror_axis": 0,
     "intensity": {
@@ -46,12 +46,12 @@ REGISTER = {
 }
 
 
-def write_bundle(folder: Path, net: MorphSeekNet, **register: Any) -> str:
+def write_bundle(folder: Path, net: MorphSeekNet) -> str:
     """A registration bundle as far as building an atlas needs one."""
     network = {"_target_": "morphseek_monai.networks.MorphSeekNet", "backbone": BACKBONE, "steps": 1}
     configs = {
         "inference": {"bundle_root": ".", "spatial_size": SIZE, "network_def": network},
-        "register": {"register": REGISTER | register},
+        "register": {"register": REGISTER},
         "metadata": {"version": "1.2.3"},
     }
     (folder / "configs").mkdir(parents=True)
@@ -179,10 +179,7 @@ def test_refuses(dataset: str, bundle: str, tmp_path: Path, arguments: dict[str,
     assert not (tmp_path / "atlas" / "atlas.json").exists()
 
 
-def test_voxel_size_of_a_bundle_without_one(dataset: str, tmp_path: Path, make_net: MakeNet) -> None:
-    bundle = write_bundle(tmp_path / "scaled", make_net(flow_std=0.05), spacing=None)
-    with pytest.raises(DataError, match="bundle scaled scales every subject to one size; give --spacing"):
-        build_atlas(dataset, bundle, str(tmp_path / "atlas"))
+def test_voxel_size(dataset: str, bundle: str, tmp_path: Path) -> None:
     build_atlas(dataset, bundle, str(tmp_path / "atlas"), iterations=1, spacing=3)
     np.testing.assert_allclose(nib.load(tmp_path / "atlas" / "template.nii.gz").affine[:3, :3], 3 * np.eye(3))
 

@@ -70,7 +70,7 @@ def test_fault_01_nan_and_infinity_become_background_and_are_counted(role: str, 
     line = f"{role} image {file}: 13 NaN or infinite voxels replaced by {low:g}, the smallest finite value"
     assert outcome.code == 0 and f"notice: {line}\n" in outcome.out and line in notices(tmp_path)
     assert np.isfinite(nib.load(tmp_path / "warped.nii.gz").get_fdata()).all()
-    assert pair.differs(tmp_path).max() < 0.1
+    assert pair.differs(tmp_path).max() < 0.2  # mm, of voxels of 4
 
 
 def test_fault_01_nothing_but_nan(pair: Pair, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_fault_10_nearly_constant_is_no_success(pair: Pair, tmp_path: Path) -> N
     array = np.full(pair.arrays["moving"].shape, 1000.0, dtype=np.float32)
     array += np.random.default_rng(0).normal(0, 1e-3, array.shape)
     outcome = pair.run(tmp_path, moving=pair.write(array))
-    assert outcome.code == 1 and outcome.out.startswith("failed: ")
+    assert outcome.code == 1 and "\nfailed: " in f"\n{outcome.out}"
 
 
 # 11
@@ -261,7 +261,7 @@ def test_fault_11_no_overlap(pair: Pair, tmp_path: Path) -> None:
     file = pair.write(pair.arrays["moving"], far)
     outcome = pair.run(tmp_path, moving=file)
     assert outcome.code == 1
-    assert "failed: overlap 0 % (at least 90 %" in outcome.out
+    assert "failed: overlap 0 % (at least 80 %" in outcome.out
     assert "the headers say that the scans show different places" in outcome.out and "--affine auto" in outcome.out
     assert "the network's field raises no similarity and is left out" in outcome.out  # no deformation out of nothing
     aligned = pair.run(tmp_path / "aligned", "--affine", "auto", moving=file)

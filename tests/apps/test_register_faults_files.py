@@ -19,6 +19,7 @@ import torch
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration.bundles import find_bundle
+from morphseek_monai.registration.infer import Search
 from morphseek_monai.registration.model import RegistrationModel, load_model
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
@@ -250,7 +251,8 @@ def test_fault_20_memory_that_runs_out_gives_a_coarser_result(
     assert "2 times as coarse and the displacement field's voxels 2 times as large" in outcome.out
     assert "--max_memory" in outcome.out
     record = json.loads((tmp_path / "result.json").read_text())
-    assert record["network"]["spacing"] == [8, 8, 8] and record["network"]["field"]["size"] == [24, 24, 24]
+    (whole,) = {json.loads((pair.clean / "result.json").read_text())["network"]["spacing"][0]}
+    assert record["network"]["spacing"] == [2 * whole] * 3 and record["network"]["field"]["size"] == [24, 24, 24]
     assert any(notice.startswith("memory ran out") for notice in record["notices"])
     warped: Any = nib.load(tmp_path / "warped.nii.gz")
     assert warped.shape == (48, 48, 48) and np.array_equal(warped.affine, pair.affine)  # coarse is the field alone
@@ -276,8 +278,9 @@ def test_fault_21_a_network_that_answers_nan_moves_nothing(
 ) -> None:
     answer = MorphSeekNet.forward
     monkeypatch.setattr(MorphSeekNet, "forward", lambda *args, **kwargs: answer(*args, **kwargs) * float("nan"))
-    result = register(pair.files["fixed"], pair.files["moving"], bundle=model, affine="off")
-    assert "the network's field raises no similarity and is left out: the result is the affine alone" in result.notices
+    search = Search(refine="off")
+    result = register(pair.files["fixed"], pair.files["moving"], bundle=model, affine="off", search=search)
+    assert "the network's field raises no similarity and is left out" in result.notices
     assert result.ddf.abs().max() == 0 and np.isfinite(result.warped_array).all()
     assert result.metrics["after"]["similarity"] == result.metrics["before"]["similarity"]
 

@@ -109,7 +109,7 @@ def unknown_options(text: str, config: dict[str, Any]) -> list[str]:
     """Overrides in ``text`` whose id is not in ``config``; the last part of ``a#b#c`` may be an argument left out."""
     unknown = []
     for option in re.findall(r"(?<![\w-])--([\w#]+)", text):
-        if option in ("config_file", "tracking"):  # MONAI's own
+        if option in ("config_file", "tracking", "help"):  # MONAI's and everybody's own
             continue
         first, *path = option.split("#")
         node: Any = config.get(first)

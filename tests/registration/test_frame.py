@@ -115,7 +115,7 @@ class TestNetworkGrid:
         tissue = np.zeros((150, 90, 90), dtype=bool)
         tissue[61:141, 20:70, 30:70] = True  # 80 voxels of 2 mm
         grid = self.grid(model, tissue, (2.0, 2.0, 2.0))
-        np.testing.assert_allclose(grid.spacing, 79 * 2 / 40)
+        np.testing.assert_allclose(grid.spacing, 80 * 2 / 40)
         np.testing.assert_allclose(grid.centre, [(100.5 - 74.5) * 2, 0, (49.5 - 44.5) * 2], atol=1e-9)
         least = np.array([80, 50, 40]) * 2 / grid.spacing + 2 * MARGIN - 1
         assert (np.array(grid.size) >= least).all() and (np.array(grid.size) % model.network.stride == 0).all()

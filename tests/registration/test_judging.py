@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
@@ -19,6 +20,7 @@ from morphseek_monai.registration.judging import coverage, make_checks, similari
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField
 from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.registration.similarity import foreground, local_correlation
 from morphseek_monai.registration.verdict import FAILED
 
 from .conftest import turned
@@ -34,14 +36,15 @@ def texture(seed: int = 0) -> Tensor:
 
 def make_pair(image: Tensor, by_headers: Tensor | None = None, affine: Any = None, grid: Any = None) -> NetworkPair:
     prepared = Prepared(np.zeros(SIZE, np.float32), "mr", "")
-    nothing = Oriented(np.zeros(SIZE), np.eye(4))
+    place = np.diag([2.0, 2, 2, 1]) if grid is None else grid
+    scanned = Oriented(np.zeros(image.shape[2:]), place)
     return NetworkPair(
         image=image,
         aligned=image[:, :1],
         by_headers=image[:, :1] if by_headers is None else by_headers,
-        oriented=(nothing, nothing),
+        oriented=(scanned, scanned),
         mirrored=None,
-        grid=Grid(SIZE, np.diag([2.0, 2, 2, 1]) if grid is None else grid),
+        grid=Grid((image.shape[2], image.shape[3], image.shape[4]), place),
         affine=np.eye(4) if affine is None else affine,
         start="",
         fixed=prepared,
@@ -71,6 +74,16 @@ def test_similarity_of_each_stage_is_that_of_its_image() -> None:
     found = stage_similarities(pair)
     assert list(found) == ["before", "affine"]
     assert found["before"] < 0.1 < found["affine"] < 0.6 and similarity_after(pair, ddf) > 0.95
+
+
+def test_the_edge_of_what_was_scanned_makes_nothing_similar() -> None:
+    generator = torch.Generator().manual_seed(2)
+    crop = 0.5 + 0.05 * torch.rand(2, 1, 16, 16, 16, generator=generator)
+    image = F.pad(crop, [8] * 6).transpose(0, 1)  # two unrelated crops, dark beyond
+    pair = make_pair(image)
+    pair = pair._replace(oriented=(Oriented(np.zeros(SIZE), pair.grid.affine @ turned((0, 0, 0), (8, 8, 8))),) * 2)
+    assert float(local_correlation(image[:, 1:], image[:, :1], foreground(image[:, 1:]))) > 0.5
+    assert similarity_after(pair, torch.zeros(1, 3, 32, 32, 32)) < 0.05
 
 
 def test_inverted_contrast_is_as_similar() -> None:

@@ -134,5 +134,5 @@ def test_bad_arguments(make_net: MakeNet, change: dict[str, Any], message: str) 
 
 
 def test_a_network_without_policy_says_what_to_do(make_net: MakeNet) -> None:
-    with pytest.raises(ValueError, match=r"got policy='none'; use --refine or --steps auto, or a bundle with"):
+    with pytest.raises(ValueError, match=r"got policy='none'; use --steps auto, or a bundle with"):
         sample_fields(make_net(policy="none"), torch.rand(1, 2, 16, 16, 16), 2, SPACING)
