@@ -82,7 +82,7 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
     levels: list[Level] = []
     start, origin = None, "affine"
     if coarse:
-        roughly = optimise(there, here, levels=slice(0, coarse), **arguments)  # type: ignore[arg-type]
+        roughly = optimise(there, here, levels=slice(0, coarse), **arguments)
         start, levels = roughly.ddf, list(roughly.levels)
     unmoved = pair_similarity(pair, None, grid)
     before = unmoved if start is None else pair_similarity(pair, start, grid)
@@ -92,7 +92,7 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
         if reached > before:
             start, origin, before = _onto(ddf, pair.grid, grid).to(device), "network", reached
     iterations = None if refine == "auto" else int(refine)
-    done = optimise(  # type: ignore[arg-type]
+    done = optimise(
         there, here, start=start, levels=slice(coarse, None), iterations=iterations, **arguments
     )
     levels += done.levels

@@ -79,7 +79,7 @@ def level_sizes(size: Sequence[int], spacing: Sequence[float]) -> list[tuple[int
     for level in reversed(range(count)):
         shrink = [max(1.0, 2**level * finest / width) for width in spacing]
         sizes.append(tuple(max(min(n, THINNEST), round(n / s)) for n, s in zip(size, shrink)))
-    return sorted(set(sizes))  # type: ignore[arg-type]
+    return sorted(set(sizes))
 
 
 @torch.no_grad()
