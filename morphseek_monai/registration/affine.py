@@ -53,6 +53,7 @@ def align(
     model: Model = "affine",
     fixed_mask: NDArray[Any] | None = None,
     moving_mask: NDArray[Any] | None = None,
+    anywhere: bool = True,
 ) -> Alignment:
     """Find the map that brings two images together: rigid, similarity, affine; from coarse to fine.
 
@@ -77,6 +78,7 @@ def align(
             three slices are aligned rigidly, and a notice says so.
         fixed_mask: ``(X, Y, Z)``, bool or in [0, 1], where ``fixed`` is valid; default everywhere.
         moving_mask: ``(X', Y', Z')``, the same for ``moving``.
+        anywhere: False for images that lie on each other roughly: the search starts from the headers alone.
 
     Returns:
         the alignment. Images without contrast or with values that are not finite leave the headers as they are.
@@ -113,7 +115,7 @@ def align(
         model = "rigid"
     frame = _frame(fixed_grid, moving_grid)
     images = [prepared(array, np.linalg.inv(frame) @ grid.affine, mask) for _, array, grid, mask in given]
-    found = Search(images[0], images[1], model, np.random.default_rng(seed)).run()
+    found = Search(images[0], images[1], model, np.random.default_rng(seed), anywhere).run()
     notices += [*found.notices, *_doubts(images[0], images[1], found)]
     matrix = np.eye(4) if (found.matrix == np.eye(4)).all() else frame @ found.matrix @ np.linalg.inv(frame)
     return Alignment(matrix, found.start, found.before, found.after, tuple(notices))

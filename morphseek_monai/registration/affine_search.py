@@ -75,9 +75,13 @@ class Search:
         moving: the moving image, alike.
         model: of the map.
         generator: of the points where the images are compared.
+        anywhere: False starts from the headers alone.
     """
 
-    def __init__(self, fixed: Volume, moving: Volume, model: Model, generator: np.random.Generator) -> None:
+    def __init__(
+        self, fixed: Volume, moving: Volume, model: Model, generator: np.random.Generator, anywhere: bool = True
+    ) -> None:
+        self.anywhere = anywhere
         self.models = MODELS[: MODELS.index(model) + 1]
         self.step = 4 / VOXELS_ALONG
         fine = (fixed.shrink(self.step / 2), moving.shrink(self.step / 2))
@@ -128,6 +132,8 @@ class Search:
 
     def starts(self) -> list[_Start]:
         """All of them, the headers first."""
+        if not self.anywhere:
+            return [_HEADERS]
         fixed, moving = self.images
         found = [
             _HEADERS,

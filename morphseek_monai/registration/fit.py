@@ -64,15 +64,15 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
         coarser: factor on the spacing of the finest level, to save memory.
 
     Returns:
-        the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity of
-        the affine and of its start.
+        the outcome; the field that was given, with a notice, where the optimisation is less similar than that, or than
+        the affine where it started there.
     """
     fixed, moving = pair.oriented
     grid = finest_grid(fixed, moving.grid.spacing, coarser)
     images = finest_pair(fixed, moving, pair.affine, grid)
     device = pair.image.device
     there, here, valid = (image.to(device) for image in (images.moving, images.fixed, images.valid))
-    moved = pair.image[:, :1] if ddf is None else warp(pair.image[:, :1], ddf)
+    moved = pair.view.image if ddf is None else warp(pair.view.image, ddf)
     unlike = pair.fixed.modality != pair.moving.modality or contrasts_differ(pair.image[:, 1:], moved)
 
     sizes = level_sizes(grid.size, grid.spacing.tolist())
@@ -86,11 +86,13 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
         start, levels = roughly.ddf, list(roughly.levels)
     unmoved = pair_similarity(pair, None, grid)
     before = unmoved if start is None else pair_similarity(pair, start, grid)
+    least = unmoved  # of the result
     if ddf is not None:
         seen = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
         reached = similarity_after(pair, seen)
         if reached > before:
-            start, origin, before = _onto(ddf, pair.grid, grid).to(device), "network", reached
+            start, origin = _onto(ddf, pair.grid, grid).to(device), "network"
+            least = max(unmoved, similarity_after(pair, ddf))
     iterations = None if refine == "auto" else int(refine)
     done = optimise(
         there, here, start=start, levels=slice(coarse, None), iterations=iterations, **arguments
@@ -105,7 +107,7 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
             "levels": [level._asdict() for level in levels],
         }
     }
-    if unlike or after > max(before, unmoved):
+    if unlike or after > least:
         return Fitted(done.ddf, after, grid, record)
     notice = "the optimisation raises no similarity and is left out"
     return Fitted(ddf, None, pair.grid, record, [notice])

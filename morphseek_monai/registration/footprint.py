@@ -33,6 +33,10 @@ class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         8000
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or the first operation would load PyTorch's compiler, for a second
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0

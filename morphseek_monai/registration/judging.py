@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,31 +13,44 @@ from morphseek_monai.fields import njd_percent, warp
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField, border_displacement
 from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.registration.prepare import View
 from morphseek_monai.registration.similarity import WINDOW, foreground, local_correlation
 from morphseek_monai.registration.verdict import Check, judge
 
+LEAST_SHOWN = 0.5  # of the fixed tissue
 
-def similarities(pair: NetworkPair, *images: Tensor) -> list[float]:
-    """Local correlation of each image ``(1, 1, D, H, W)`` with the fixed one, over its tissue.
 
-    Where the network's grid reaches beyond what was scanned, both images are continued instead of dark: an edge that
-    they share would make a crop similar to anything.
+def similarities(pair: NetworkPair, views: Sequence[View]) -> list[float]:
+    """Local correlation of moving images with the fixed one, over the fixed tissue that they show.
+
+    Beyond what was scanned, images are continued instead of dark, and do not count: an edge that two crops share would
+    make them similar, one that they do not share unlike. What shows less than half of the tissue is charged for it.
     """
     inside, reach = pair.scanned, [WINDOW // 2] * 6
-    fixed, *others = (F.pad(image[inside], reach, mode="replicate") for image in (pair.image[:, 1:], *images))
-    mask = F.pad(foreground(pair.image[:, 1:])[inside], reach)
-    values: list[float] = local_correlation(fixed, torch.cat(others), mask).tolist()
+    fixed = F.pad(pair.image[:, 1:][inside], reach, mode="replicate")
+    tissue = foreground(pair.image[:, 1:])[inside]
+    values = []
+    for view in views:
+        shown = tissue & (view.valid[inside] > 0.5)
+        image = F.pad(view.image[inside], reach, mode="replicate")
+        share = float(shown.sum() / tissue.sum().clamp(min=1)) / LEAST_SHOWN
+        values.append(float(local_correlation(fixed, image, F.pad(shown, reach))) * min(share, 1.0))
     return values
+
+
+def moved(view: View, ddf: Tensor) -> View:
+    """A view after a field on its grid, ``(1, 3, D, H, W)`` in voxels."""
+    return View(warp(view.image, ddf), warp(view.valid, ddf))
 
 
 def stage_similarities(pair: NetworkPair) -> dict[str, float]:
     """Local correlation with the fixed image ``before`` (by the headers) and after the ``affine``."""
-    return dict(zip(("before", "affine"), similarities(pair, pair.by_headers, pair.image[:, :1])))
+    return dict(zip(("before", "affine"), similarities(pair, [pair.by_headers, pair.view])))
 
 
 def similarity_after(pair: NetworkPair, ddf: Tensor) -> float:
     """The same after a field on the network's grid, ``(1, 3, D, H, W)`` in its voxels."""
-    return similarities(pair, warp(pair.image[:, :1], ddf))[0]
+    return similarities(pair, [moved(pair.view, ddf)])[0]
 
 
 def handedness(pair: NetworkPair) -> float | None:
@@ -47,7 +61,7 @@ def handedness(pair: NetworkPair) -> float | None:
     """
     if pair.mirrored is None:
         return None
-    own, mirrored = similarities(pair, pair.aligned, pair.mirrored)
+    own, mirrored = similarities(pair, [pair.aligned, pair.mirrored])
     return own - mirrored
 
 

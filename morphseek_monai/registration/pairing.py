@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from morphseek_monai.registration.frame import Oriented, frame_of, network_grid,
 from morphseek_monai.registration.intensity import Prepared, prepare_intensity
 from morphseek_monai.registration.linear_map import Model
 from morphseek_monai.registration.model import RegistrationModel
-from morphseek_monai.registration.prepare import as_tensor, onto_grid, own_grid
+from morphseek_monai.registration.prepare import View, as_tensor, onto_grid, own_grid, view_on
 from morphseek_monai.registration.similarity import FOREGROUND
 
 Affine = str | os.PathLike[str] | NDArray[np.float64]
@@ -31,8 +32,9 @@ class NetworkPair(NamedTuple):
 
     Attributes:
         image: ``(1, 2, D, H, W)``, moving and fixed, in [0, 1], as the network gets them.
-        aligned: the moving image by the alignment, ``(1, 1, D, H, W)``.
-        by_headers: the moving image as its header places it, ``(1, 1, D, H, W)``.
+        view: the moving image where ``affine`` places it.
+        aligned: the moving image by the alignment.
+        by_headers: the moving image as its header places it.
         oriented: both images on their own grids in the bundle's order of axes, fixed first, RAS mm.
         mirrored: the moving image mirrored left to right and aligned likewise; None where the bundle names no mirror.
         grid: of both; affine -> RAS mm.
@@ -44,10 +46,11 @@ class NetworkPair(NamedTuple):
     """
 
     image: Tensor
-    aligned: Tensor
-    by_headers: Tensor
+    view: View
+    aligned: View
+    by_headers: View
     oriented: tuple[Oriented, Oriented]
-    mirrored: Tensor | None
+    mirrored: View | None
     grid: Grid
     affine: NDArray[np.float64]
     start: str
@@ -107,21 +110,22 @@ def pair_scans(
 
     fixed_image = onto_grid(here, grid, np.eye(4))
     matrix, start, remarks = _alignment(affine, frame, fixed_image, grid, there, tissue[1], seed)
-    aligned = onto_grid(there, grid, matrix)
+    aligned = view_on(there, grid, matrix, model.device)
     mirrored = None
     if model.mirror_axis is not None:
         mirror = _mirror(grid, model.mirror_axis)
         if isinstance(affine, str) and affine in SEARCHED:
             # as good a chance for the mirrored image: aligned by itself, resampled once
-            flipped = np.flip(aligned, model.mirror_axis)
+            flipped = np.flip(aligned.alone[0, 0].cpu().numpy(), model.mirror_axis)
             mirror = mirror @ align(
-                fixed_image, grid, np.ascontiguousarray(flipped), grid, seed, model=SEARCHED[affine]
+                fixed_image, grid, np.ascontiguousarray(flipped), grid, seed, model=SEARCHED[affine], anywhere=False
             ).matrix
-        mirrored = as_tensor(onto_grid(there, grid, matrix @ mirror), device=model.device)
+        mirrored = view_on(there, grid, matrix @ mirror, model.device)
     return NetworkPair(
-        image=as_tensor(aligned, fixed_image, device=model.device),
-        aligned=as_tensor(aligned, device=model.device),
-        by_headers=as_tensor(onto_grid(there, grid, np.eye(4)), device=model.device),
+        image=torch.cat([aligned.alone, as_tensor(fixed_image, device=model.device)], dim=1),
+        view=aligned,
+        aligned=aligned,
+        by_headers=view_on(there, grid, np.eye(4), model.device),
         oriented=(oriented[0], oriented[1]),
         mirrored=mirrored,
         grid=Grid(grid.size, frame @ grid.affine),

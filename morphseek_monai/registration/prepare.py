@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,13 +11,41 @@ from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.registration.frame import Oriented, tissue_ends
-from morphseek_monai.registration.point_map import PointMap
+from morphseek_monai.registration.point_map import PointMap, inside, slabs
 from morphseek_monai.registration.transform import resample
 
 FINEST = 4  # samples per voxel and axis; a finer image loses little by it
 
 
-def onto_grid(image: Oriented, grid: Grid, matrix: NDArray[np.float64]) -> NDArray[np.float32]:
+class View(NamedTuple):
+    """What one scan shows on a grid.
+
+    Attributes:
+        image: ``(1, 1, D, H, W)`` in [0, 1], its border continued beyond what was scanned.
+        valid: same shape, 1 where it was scanned, else 0.
+    """
+
+    image: Tensor
+    valid: Tensor
+
+    @property
+    def alone(self) -> Tensor:
+        """The image, 0 beyond what was scanned: what a network gets."""
+        return self.image * self.valid
+
+
+def view_on(image: Oriented, grid: Grid, matrix: NDArray[np.float64], device: torch.device) -> View:
+    """See an image on a grid; the arguments are those of :func:`onto_grid`."""
+    valid = torch.empty(1, 1, *grid.size)
+    steps = PointMap((matrix,))
+    for part in slabs(grid):
+        valid[0, 0, part] = inside(steps.places(grid, part, image.affine), image.array.shape).float()
+    return View(as_tensor(onto_grid(image, grid, matrix, None), device=device), valid.to(device))
+
+
+def onto_grid(
+    image: Oriented, grid: Grid, matrix: NDArray[np.float64], outside: float | None = 0.0
+) -> NDArray[np.float32]:
     """Resample an image onto a grid, averaging where the grid is coarser than the image.
 
     Every voxel is the mean of ``k x k x k`` linear samples, ``k`` the ratio of the spacings: a block mean where the
@@ -27,14 +55,15 @@ def onto_grid(image: Oriented, grid: Grid, matrix: NDArray[np.float64]) -> NDArr
         image: prepared to [0, 1].
         grid: where, in the coordinates of ``image.affine``.
         matrix: ``(4, 4)``, points of ``grid`` -> points of the image.
+        outside: value beyond the image; None continues its border.
 
     Returns:
-        ``(X, Y, Z)`` float32; 0 beyond the image.
+        ``(X, Y, Z)`` float32.
     """
     finest = image.grid.spacing.min()
     times = np.clip(np.round(grid.spacing / finest), 1, FINEST).astype(int)
     fine = refined(grid, times)
-    sampled = resample(image.array, image.affine, PointMap((matrix,)), fine)
+    sampled = resample(image.array, image.affine, PointMap((matrix,)), fine, outside=outside)
     x, y, z = grid.size
     blocks = sampled.reshape(x, times[0], y, times[1], z, times[2])
     return np.asarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphseek_monai.fields import warp
-from morphseek_monai.registration.judging import similarities
+from morphseek_monai.registration.judging import moved, similarities
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.pairing import NetworkPair
 
@@ -40,17 +39,17 @@ def choose_start(pair: NetworkPair, model: RegistrationModel) -> Start:
         model: whose network tries both where it is not clear.
     """
     fixed = pair.image[:, 1:]
-    headers, aligned = similarities(pair, pair.by_headers, pair.aligned)
+    headers, aligned = similarities(pair, [pair.by_headers, pair.aligned])
     if aligned - headers > CLEAR:
         return Start(pair, model.network(pair.image))
-    at_headers = torch.cat([pair.by_headers, fixed], dim=1)
+    at_headers = torch.cat([pair.by_headers.alone, fixed], dim=1)
     from_headers = model.network(at_headers)
     if aligned > headers:
         from_aligned = model.network(pair.image)
-        after = similarities(pair, warp(pair.by_headers, from_headers), warp(pair.image[:, :1], from_aligned))
+        after = similarities(pair, [moved(pair.by_headers, from_headers), moved(pair.aligned, from_aligned)])
         if after[1] - after[0] > WORTH:
             return Start(pair, from_aligned)
         start = f"auto, the headers: similarity {after[0]:.3f} after the network, {after[1]:.3f} from the alignment"
     else:
         start = f"auto, the headers: similarity {headers:.3f}, {aligned:.3f} after the alignment"
-    return Start(pair._replace(image=at_headers, affine=np.eye(4), start=start), from_headers)
+    return Start(pair._replace(image=at_headers, view=pair.by_headers, affine=np.eye(4), start=start), from_headers)

@@ -121,7 +121,7 @@ def resample(
     transform: Any,
     grid: Grid,
     interpolation: str = "linear",
-    outside: float = 0.0,
+    outside: float | None = 0.0,
 ) -> NDArray[Any]:
     """Resample an image once, as ``SimpleITK.Resample`` and ``antsApplyTransforms`` do with the same transform.
 
@@ -133,26 +133,30 @@ def resample(
         transform: points of ``grid`` -> points of the image, a :class:`PointMap` or an ITK transform.
         grid: of the output.
         interpolation: ``linear``, ``nearest``, ``bspline`` (cubic) or ``sinc`` (Hamming window of radius 3).
-        outside: value of points that come from beyond the image.
+        outside: value of points that come from beyond the image; None, with ``linear`` alone, continues its border.
 
     Returns:
         ``(X, Y, Z)`` of ``grid``; with ``nearest`` in the array's own dtype, else float32.
 
     Raises:
-        ValueError: an unknown interpolation.
+        ValueError: an unknown interpolation, or no value outside for one that needs it.
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"resample() 'interpolation' must be of {INTERPOLATIONS}, got {interpolation!r}")
     steps = point_map(transform) if interpolation in ("linear", "nearest") else None
     if steps is None:
+        if outside is None:
+            raise ValueError("resample() 'outside' must be a number for an ITK transform, got None")
         whole = composite(transform) if isinstance(transform, PointMap) else transform
         return resample_by_itk(array, affine, whole, grid, interpolation, outside)
     result = np.empty(grid.size, dtype=array.dtype if interpolation == "nearest" else np.float32)
     if interpolation == "linear":
         volume = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
         for part in slabs(grid):
-            result[part] = sample(volume, steps.places(grid, part, affine), float(outside))[0].numpy()
+            result[part] = sample(volume, steps.places(grid, part, affine), outside)[0].numpy()
         return result
+    if outside is None:
+        raise ValueError("resample() 'outside' must be a number with interpolation 'nearest', got None")
     for part in slabs(grid):  # in double precision, or rounding would choose between two voxels at random
         where = steps.places(grid, part, affine, torch.float64)
         known = inside(where, array.shape).numpy()

@@ -20,6 +20,7 @@ from morphseek_monai.registration.judging import coverage, make_checks, similari
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField
 from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.registration.prepare import View
 from morphseek_monai.registration.similarity import foreground, local_correlation
 from morphseek_monai.registration.verdict import FAILED
 
@@ -34,14 +35,19 @@ def texture(seed: int = 0) -> Tensor:
     return torch.nn.functional.avg_pool3d(values, 3, stride=1, padding=1) + 0.2
 
 
+def whole(image: Tensor) -> View:
+    return View(image, torch.ones_like(image))
+
+
 def make_pair(image: Tensor, by_headers: Tensor | None = None, affine: Any = None, grid: Any = None) -> NetworkPair:
     prepared = Prepared(np.zeros(SIZE, np.float32), "mr", "")
     place = np.diag([2.0, 2, 2, 1]) if grid is None else grid
     scanned = Oriented(np.zeros(image.shape[2:]), place)
     return NetworkPair(
         image=image,
-        aligned=image[:, :1],
-        by_headers=image[:, :1] if by_headers is None else by_headers,
+        view=whole(image[:, :1]),
+        aligned=whole(image[:, :1]),
+        by_headers=whole(image[:, :1] if by_headers is None else by_headers),
         oriented=(scanned, scanned),
         mirrored=None,
         grid=Grid((image.shape[2], image.shape[3], image.shape[4]), place),
@@ -84,6 +90,15 @@ def test_the_edge_of_what_was_scanned_makes_nothing_similar() -> None:
     pair = pair._replace(oriented=(Oriented(np.zeros(SIZE), pair.grid.affine @ turned((0, 0, 0), (8, 8, 8))),) * 2)
     assert float(local_correlation(image[:, 1:], image[:, :1], foreground(image[:, 1:]))) > 0.5
     assert similarity_after(pair, torch.zeros(1, 3, 32, 32, 32)) < 0.05
+
+
+def test_what_the_moving_scan_does_not_show_is_not_counted_but_charged_for() -> None:
+    fixed = tissue()
+    for part, least, most in ((slice(0, 16), 0.99, 1.0), (slice(0, 12), 0.45, 0.55)):
+        valid = torch.zeros_like(fixed)
+        valid[:, :, part] = 1  # half of the tissue, or a quarter
+        pair = make_pair(torch.cat([fixed, fixed], 1))._replace(view=View(fixed, valid))
+        assert least <= similarity_after(pair, torch.zeros(1, 3, 32, 32, 32)) <= most + 1e-4
 
 
 def test_inverted_contrast_is_as_similar() -> None:

@@ -212,11 +212,11 @@ class TestVerdict:
     def test_mirrored_moving_image(self, brains: Brains, model: RegistrationModel) -> None:
         from dataclasses import replace
 
-        mirrored = nib.Nifti1Image(brains.arrays[1][::-1].copy(), brains.affine)
+        mirrored = nib.Nifti1Image(brains.arrays[0][::-1].copy(), brains.affine)
         aware = replace(model, mirror_axis=0)
-        result = self.judge(aware, brains.image(0), mirrored)
+        result = self.judge(aware, brains.image(1), mirrored)
         assert result.verdict != "succeeded"
-        assert self.judge(aware, brains.image(0), brains.image(1)).verdict == "succeeded"
+        assert self.judge(aware, brains.image(1), brains.image(0)).verdict == "succeeded"
 
     def test_another_body_part(
         self, brains: Brains, model: RegistrationModel, tmp_path_factory: pytest.TempPathFactory
