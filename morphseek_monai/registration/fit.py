@@ -13,12 +13,12 @@ from torch import Tensor
 from morphseek_monai.data.grid import Grid
 from morphseek_monai.fields import transfer_ddf, warp
 from morphseek_monai.fields.separable import resize_smooth
-from morphseek_monai.registration.finest import finest_grid, finest_pair
-from morphseek_monai.registration.judging import similarity_after
-from morphseek_monai.registration.optimise import Level, level_sizes, optimise
+from morphseek_monai.registration.finest import FinestPair, finest_grid, finest_pair
+from morphseek_monai.registration.judging import moved, similarity_after
+from morphseek_monai.registration.optimise import Level, field_at, level_sizes, optimise
 from morphseek_monai.registration.pairing import NetworkPair
-from morphseek_monai.registration.prepare import as_tensor, onto_grid
-from morphseek_monai.registration.similarity import contrasts_differ, foreground
+from morphseek_monai.registration.prepare import View, as_tensor, onto_grid
+from morphseek_monai.registration.similarity import contrasts_differ, foreground, local_correlation
 
 LEAST_SHARE = 0.75  # of the network grid's voxels along an axis; a level that has fewer is coarser
 
@@ -49,6 +49,26 @@ class Fitted:
         return self.ddf, _onto(self.ddf, self.grid, pair.grid).to(pair.image.device)
 
 
+class _Look:
+    """The pair at half its finest resolution, to compare fields by: as fine as what labels outline, and cheap.
+
+    Args:
+        images: on the finest grid.
+        size: ``(D, H, W)``, of the level.
+    """
+
+    def __init__(self, images: FinestPair, size: tuple[int, int, int], device: torch.device) -> None:
+        moving, fixed, valid = (
+            resize_smooth(image[0].to(device), size)[None] for image in (images.moving, images.fixed, images.valid)
+        )
+        self.size, self.view, self.fixed, self.tissue = size, View(moving, valid), fixed, foreground(fixed)
+
+    def similarity(self, ddf: Tensor | None) -> float:
+        """Local correlation after a field over the same extent, ``(1, 3, d, h, w)`` at any resolution."""
+        view = self.view if ddf is None else moved(self.view, field_at(ddf[0], self.size)[None])
+        return float(local_correlation(self.fixed, view.image, self.tissue & (view.valid > 0.5)))
+
+
 def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser: float = 1.0) -> Fitted:
     """Optimise the field of a pair, coarse to fine.
 
@@ -64,51 +84,57 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
         coarser: factor on the spacing of the finest level, to save memory.
 
     Returns:
-        the outcome; the field that was given, with a notice, where the optimisation is less similar than that, or than
-        the affine where it started there.
+        the outcome; the field that was given, with a notice, where the optimisation does not raise the similarity of
+        what it started from.
     """
     fixed, moving = pair.oriented
     grid = finest_grid(fixed, moving.grid.spacing, coarser)
     images = finest_pair(fixed, moving, pair.affine, grid)
     device = pair.image.device
     there, here, valid = (image.to(device) for image in (images.moving, images.fixed, images.valid))
-    moved = pair.view.image if ddf is None else warp(pair.view.image, ddf)
-    unlike = pair.fixed.modality != pair.moving.modality or contrasts_differ(pair.image[:, 1:], moved)
+    warped = pair.view.image if ddf is None else warp(pair.view.image, ddf)
+    unlike = pair.fixed.modality != pair.moving.modality or contrasts_differ(pair.image[:, 1:], warped)
 
     sizes = level_sizes(grid.size, grid.spacing.tolist())
+    look = _Look(images, sizes[max(len(sizes) - 2, 0)], device)
     extent = np.array(grid.size) * grid.spacing
     coarse = sum(bool((extent / size > pair.grid.spacing / LEAST_SHARE).any()) for size in sizes[:-1])
-    arguments = {"spacing": grid.spacing.tolist(), "valid": valid, "unlike": unlike}
+    spacing = grid.spacing.tolist()
     levels: list[Level] = []
     start, origin = None, "affine"
     if coarse:
-        roughly = optimise(there, here, levels=slice(0, coarse), **arguments)
+        roughly = optimise(there, here, spacing, valid=valid, levels=slice(0, coarse), unlike=unlike)
         start, levels = roughly.ddf, list(roughly.levels)
-    unmoved = pair_similarity(pair, None, grid)
-    before = unmoved if start is None else pair_similarity(pair, start, grid)
-    least = unmoved  # of the result
+    least = look.similarity(None)
+    similarity = {"affine": least, "coarse": least if start is None else look.similarity(start)}
     if ddf is not None:
-        seen = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
-        reached = similarity_after(pair, seen)
-        if reached > before:
-            start, origin = _onto(ddf, pair.grid, grid).to(device), "network"
-            least = max(unmoved, similarity_after(pair, ddf))
-    iterations = None if refine == "auto" else int(refine)
+        smooth = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
+        similarity["network"] = look.similarity(_onto(smooth, pair.grid, grid).to(device))
+        if similarity["network"] > similarity["coarse"]:
+            start, origin, least = _onto(ddf, pair.grid, grid).to(device), "network", similarity["network"]
     done = optimise(
-        there, here, start=start, levels=slice(coarse, None), iterations=iterations, **arguments
+        there,
+        here,
+        spacing,
+        valid=valid,
+        start=start,
+        levels=slice(coarse, None),
+        iterations=None if refine == "auto" else int(refine),
+        unlike=unlike,
     )
     levels += done.levels
-    after = pair_similarity(pair, done.ddf, grid)
+    similarity["after"] = look.similarity(done.ddf)
     record = {
         "optimiser": {
             "start": origin,
             "force": "MIND" if unlike else "local correlation",
-            "grid": {"size": list(grid.size), "spacing": grid.spacing.tolist()},
+            "grid": {"size": list(grid.size), "spacing": spacing},
+            "similarity": {"size": list(look.size), **similarity},
             "levels": [level._asdict() for level in levels],
         }
     }
-    if unlike or after > least:
-        return Fitted(done.ddf, after, grid, record)
+    if unlike or similarity["after"] > least:
+        return Fitted(done.ddf, pair_similarity(pair, done.ddf, grid), grid, record)
     notice = "the optimisation raises no similarity and is left out"
     return Fitted(ddf, None, pair.grid, record, [notice])
 
@@ -119,10 +145,8 @@ def _as_smooth(ddf: Tensor, factor: NDArray[np.float64]) -> Tensor:
     return resize_smooth(resize_smooth(ddf[0], size), ddf.shape[2:], blur=0.0)[None]
 
 
-def pair_similarity(pair: NetworkPair, ddf: Tensor | None, grid: Grid) -> float:
+def pair_similarity(pair: NetworkPair, ddf: Tensor, grid: Grid) -> float:
     """Similarity on the network's grid after a field over the extent of ``grid``, at any resolution."""
-    if ddf is None:
-        return similarity_after(pair, torch.zeros(1, 3, *pair.grid.size, device=pair.image.device))
     factor = np.array(grid.size) / np.array(ddf.shape[2:])
     place = np.diag([*factor, 1.0])
     place[:3, 3] = (factor - 1) / 2

@@ -130,19 +130,19 @@ def optimise(
     ddf = torch.zeros(3, *_field_size(chosen[0][0]), device=fixed.device) if start is None else start[0]
     done = []
     for size, most in chosen:
-        ddf = _field_at(ddf, _field_size(size))
+        ddf = field_at(ddf, _field_size(size))
         force = _force(moving[0], fixed[0], None if valid is None else valid[0], size, unlike)
         ddf, level = _run_level(force, ddf, size, most)
         done.append(level)
-    return Optimised(_field_at(ddf, chosen[-1][0])[None], tuple(done))
+    return Optimised(field_at(ddf, chosen[-1][0])[None], tuple(done))
 
 
 def _field_size(size: tuple[int, int, int]) -> tuple[int, ...]:
     return tuple(math.ceil(n / 2) if n > 2 * THINNEST else n for n in size) if math.prod(size) > HALF_FIELD else size
 
 
-def _field_at(ddf: Tensor, size: Sequence[int]) -> Tensor:
-    """A field ``(3, D, H, W)`` at another resolution, in its voxels."""
+def field_at(ddf: Tensor, size: Sequence[int]) -> Tensor:
+    """A field ``(3, D, H, W)`` at another resolution ``(D', H', W')`` over the same extent, in its voxels."""
     scale = torch.tensor([n / m for n, m in zip(size, ddf.shape[1:])], device=ddf.device)
     return resize_smooth(ddf, size, blur=0.0) * scale.view(3, 1, 1, 1)
 
