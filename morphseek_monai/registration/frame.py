@@ -111,7 +111,7 @@ def network_grid(fixed: Oriented, foreground: NDArray[np.bool_], model: Registra
     extent = np.maximum(tissue[1] - tissue[0], fixed.grid.spacing)
     spacing = np.maximum(extent.max() / model.voxels, fixed.grid.spacing)
     stride = model.network.stride
-    size = np.ceil((extent / spacing + 1 + 2 * MARGIN) / stride) * stride
+    size = np.ceil((extent / spacing + 1 + 2 * MARGIN) / stride - 1e-6) * stride  # rounding adds no voxels
     return _grid(size.astype(int), spacing, tissue.mean(axis=0))
 
 

@@ -63,7 +63,8 @@ def test_overlays_change_the_backbone_of_a_bundle(
 def test_table_of_backbones(row: list[str]) -> None:
     expression, _, parameters, latent, stride, share = row
     with torch.device("meta"):
-        backbone = eval(expression.strip("`"), {**vars(monai.networks.nets), **vars(networks)})
+        public = {name: getattr(networks, name) for name in networks.__all__}
+        backbone = eval(expression.strip("`"), {**vars(monai.networks.nets), **public})
         head = networks.GaussianPolicyHead(backbone.latent_channels)
     count, added = (sum(p.numel() for p in part.parameters()) for part in (backbone, head))
     shape = (backbone.latent_channels, *(n // backbone.stride for n in SIZE))
