@@ -16,6 +16,8 @@ MODALITIES = ("auto", "mr", "ct")
 # Air is -1000 HU; no MR image is that negative, and a CT without any air in view is rare.
 CT_AIR = -500.0
 CT_SHARE = 0.01
+FRAME = 0.5  # of the outermost voxels: so many of one value are no anatomy
+SHARE = 0.05  # of all voxels, likewise
 
 
 class Prepared(NamedTuple):
@@ -46,6 +48,22 @@ def guess_modality(array: NDArray[Any]) -> str:
     return "ct" if float(np.mean(array < CT_AIR)) >= CT_SHARE else "mr"
 
 
+def background(array: NDArray[Any]) -> float | None:
+    """The one value around the anatomy where others are darker, as after z-scoring or padding; else None.
+
+    Example:
+        >>> head = np.pad(np.linspace(-2.0, 3.0, 64).reshape(4, 4, 4), 2)
+        >>> background(head), background(np.maximum(head, 0))
+        (0.0, None)
+    """
+    inner = np.zeros(array.shape, dtype=bool)
+    inner[1:-1, 1:-1, 1:-1] = True
+    values, counts = np.unique(array[~inner], return_counts=True)
+    value = float(values[counts.argmax()])
+    framed = counts.max() >= FRAME * counts.sum() and np.mean(array == value) >= SHARE
+    return value if framed and float(array.min()) < value else None
+
+
 def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationModel, role: str) -> Prepared:
     """Scale one image.
 
@@ -69,6 +87,15 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
             f" choose another --bundle, or set --{role.split()[0]}_modality"
         )
     transform, description = model.intensity[modality]
+    notices: tuple[str, ...] = ()
+    around = background(array) if modality == "mr" else None
+    if around is not None:
+        # tissue darker than its surroundings looks like another contrast to every network
+        array = np.where(array == around, array.min(), array)
+        notices = (
+            f"{role} has {around:g} all around it and darker values inside, as after z-scoring or padding: taken for"
+            " background",
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MONAI warns where nearly all voxels are equal, which is refused below
         scaled = np.asarray(transform(torch.from_numpy(array.astype(np.float32))))
@@ -78,7 +105,6 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
             f"{role} has no contrast as {modality} ({description} gives {low:g} to {high:g}); set its modality, or crop"
             " it to the anatomy"
         )
-    notices: tuple[str, ...] = ()
     if modality == "ct" and array.min() >= 0:
         notices = (f"{role} is taken as ct but has no negative value, air has -1000 Hounsfield units: is it shifted?",)
     how = f"{modality}{' (guessed)' if guessed else ''}: {description}"

@@ -11,7 +11,7 @@ import pytest
 from monai.transforms import ScaleIntensityRange
 
 from morphseek_monai.data.errors import DataError
-from morphseek_monai.registration.intensity import guess_modality, prepare_intensity
+from morphseek_monai.registration.intensity import background, guess_modality, prepare_intensity
 from morphseek_monai.registration.model import RegistrationModel
 
 HU = (ScaleIntensityRange(-200.0, 250.0, 0.0, 1.0, clip=True), "from -200 to 250")
@@ -50,6 +50,22 @@ def test_mr_is_scaled_by_its_percentiles(mr: Any, dtype: Any, both: Registration
 def test_units_of_mr_do_not_matter(mr: Any, slope: float, offset: float, both: RegistrationModel) -> None:
     plain, other = (prepare_intensity(a, "mr", both, "image").array for a in (mr, slope * mr + offset))
     np.testing.assert_allclose(plain, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("around", [0.0, 9.0])
+def test_background_of_a_z_scored_or_padded_image_is_dark(mr: Any, around: float, both: RegistrationModel) -> None:
+    raw = np.pad(mr, 6)
+    scored = np.pad((mr - mr.mean()) / mr.std(), 6, constant_values=around)
+    plain, found = (prepare_intensity(array, "auto", both, "fixed image") for array in (raw, scored))
+    assert found.array[0, 0, 0] == 0 and plain.notices == ()
+    (notice,) = found.notices
+    assert notice.startswith(f"fixed image has {around:g} all around it and darker values inside")
+    np.testing.assert_allclose(found.array[6:-6, 6:-6, 6:-6], plain.array[6:-6, 6:-6, 6:-6], atol=0.03)
+
+
+def test_anatomy_that_reaches_the_border_is_none(mr: Any) -> None:
+    assert background(mr) is None and background(-np.pad(mr, 6)) == 0
+    assert background(np.round(mr / 100)) is None
 
 
 def test_ct_is_cut_at_hounsfield_units(both: RegistrationModel) -> None:
