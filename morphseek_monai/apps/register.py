@@ -57,7 +57,7 @@ def register(
         frame: volume to take of 4-D images, from 0.
         fixed_frame: of the fixed image only.
         moving_frame: of the moving image only.
-        steps: refinement steps; auto goes on while they help.
+        steps: refinement steps of the network; auto goes on while they help, 0 leaves the network out.
         samples: candidates drawn from the latent policy; the best wins, their spread is written as uncertainty.nii.gz.
         refine: auto fits the field to the pair, coarse to fine, until it no longer helps; off keeps the network's; a
             number is the most iterations at full resolution.

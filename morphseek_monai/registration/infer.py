@@ -21,7 +21,8 @@ class Search:
     """What is spent on one pair beyond the network's mean.
 
     Attributes:
-        steps: refinement steps; None takes the bundle's, ``"auto"`` goes on while they help.
+        steps: refinement steps of the network; None takes the bundle's, ``"auto"`` goes on while they help, 0 leaves
+            the network out.
         samples: candidates drawn from the latent policy; the best by similarity and folding wins, their spread is the
             uncertainty. 0 draws none.
         refine: instance optimisation of the field on this pair, see
@@ -38,8 +39,10 @@ class Search:
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps != "auto":
-            require_whole("steps", self.steps, 1, "auto or ")
+            require_whole("steps", self.steps, 0, "auto or ")
         require_whole("samples", self.samples)
+        if self.steps == 0 and self.samples:
+            raise DataError(f"samples are the network's, which steps 0 leaves out, got {self.samples}; set one of them")
         if self.refine not in ("auto", "off"):
             require_whole("refine", self.refine, 1, "auto, off or ")
 
@@ -77,7 +80,7 @@ class Found(NamedTuple):
 def find_field(
     network: MorphSeekNet, image: Tensor, plain: Tensor, spacing: NDArray[Any], search: Search, seed: int
 ) -> Found:
-    """Spend what was asked for on a prepared pair ``(1, 2, D, H, W)``.
+    """Spend what was asked for on a prepared pair ``(1, 2, D, H, W)``; nothing with ``steps`` 0.
 
     Args:
         network: in evaluation mode.
@@ -89,7 +92,9 @@ def find_field(
     """
     ddf = plain
     record: dict[str, Any] = {"steps": network.steps}
-    if search.steps is not None:
+    if search.steps == 0:
+        record["steps"] = 0
+    elif search.steps is not None:
         done = run_steps(network, image, search.steps)
         ddf, record["steps"] = done.ddf, done.steps
     spread = None

@@ -29,7 +29,7 @@ from morphseek_monai.registration.pairing import SEARCHED, Affine, coarsened, pa
 from morphseek_monai.registration.point_map import Field, PointMap
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
-from morphseek_monai.registration.start import choose_start
+from morphseek_monai.registration.start import choose_start, no_network
 from morphseek_monai.registration.transform import resample
 from morphseek_monai.registration.verdict import verdict
 
@@ -151,19 +151,22 @@ def _carry_out(
         pair = pair_scans(fixed_scan, moving_scan, model, affine, modalities, plan.network, seed)
         notices += pair.notices
     with clock("network"):
+        network = no_network if search.steps == 0 else model.network
         if isinstance(affine, str) and affine in SEARCHED:
-            pair, plain = choose_start(pair, model)
+            pair, plain = choose_start(pair, network)
         else:
             with torch.no_grad():
-                plain = model.network(pair.image)
+                plain = network(pair.image)
         found = find_field(model.network, pair.image, plain, pair.grid.spacing, search, seed)
         similarity = stage_similarities(pair)
-        similarity["network"] = similarity_after(pair, found.ddf)
-        ddf: Tensor | None = found.ddf
-        if not similarity["network"] > similarity["affine"]:
-            notices.append("the network's field raises no similarity and is left out")
-            ddf = None
-        answered = max(similarity["network"], similarity["affine"])
+        ddf: Tensor | None = None
+        answered = similarity["affine"]
+        if search.steps != 0:
+            similarity["network"] = similarity_after(pair, found.ddf)
+            if similarity["network"] > answered:
+                ddf, answered = found.ddf, similarity["network"]
+            else:
+                notices.append("the network's field raises no similarity and is left out")
     with clock("optimise"):
         fitted = Fitted(ddf, None, pair.grid, {})
         if search.refine != "off":

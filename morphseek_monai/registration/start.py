@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,13 +10,20 @@ import torch
 from torch import Tensor
 
 from morphseek_monai.registration.judging import moved, similarities
-from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.pairing import NetworkPair
 
 # Images that were aligned before, as a data set's often are by their labels, keep that: an affine that only raises the
 # similarity a little costs Dice there (docs/benchmarks/affine.md).
 WORTH = 0.02
 CLEAR = 0.05  # an alignment that raises the similarity so much needs no second run of the network
+
+
+Network = Callable[[Tensor], Tensor]
+
+
+def no_network(image: Tensor) -> Tensor:
+    """The answer of none: nothing moves."""
+    return torch.zeros_like(image[:, :1]).expand(-1, 3, -1, -1, -1)
 
 
 class Start(NamedTuple):
@@ -31,21 +39,21 @@ class Start(NamedTuple):
 
 
 @torch.no_grad()
-def choose_start(pair: NetworkPair, model: RegistrationModel) -> Start:
+def choose_start(pair: NetworkPair, network: Network) -> Start:
     """Keep the headers, unless the alignment is clearly more similar, or the network comes out better from there.
 
     Args:
         pair: with the moving image aligned.
-        model: whose network tries both where it is not clear.
+        network: tries both where it is not clear; ``(1, 2, D, H, W)`` -> ``(1, 3, D, H, W)``.
     """
     fixed = pair.image[:, 1:]
     headers, aligned = similarities(pair, [pair.by_headers, pair.aligned])
     if aligned - headers > CLEAR:
-        return Start(pair, model.network(pair.image))
+        return Start(pair, network(pair.image))
     at_headers = torch.cat([pair.by_headers.alone, fixed], dim=1)
-    from_headers = model.network(at_headers)
+    from_headers = network(at_headers)
     if aligned > headers:
-        from_aligned = model.network(pair.image)
+        from_aligned = network(pair.image)
         after = similarities(pair, [moved(pair.by_headers, from_headers), moved(pair.aligned, from_aligned)])
         if after[1] - after[0] > WORTH:
             return Start(pair, from_aligned)

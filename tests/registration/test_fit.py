@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.scan import read_scan
+from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration import fit as fit_module
+from morphseek_monai.registration import memory
 from morphseek_monai.registration.fit import Fitted, fit_field
+from morphseek_monai.registration.infer import Search
 from morphseek_monai.registration.model import RegistrationModel
 from morphseek_monai.registration.optimise import Optimised, optimise
 from morphseek_monai.registration.pairing import NetworkPair, pair_scans
+from morphseek_monai.registration.register import register
 
 from .conftest import Brains
 
@@ -69,6 +74,21 @@ def test_two_copies_stay_where_they_are(brains: Brains, model: RegistrationModel
     found = fit(pair_of(brains.image(0), brains.image(0), model), None)
     assert found.ddf is None and found.similarity is None
     assert found.notices == ["the optimisation raises no similarity and is left out"]
+
+
+def test_the_network_is_left_out_where_it_is_not_wanted(
+    brains: Brains, model: RegistrationModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise AssertionError("the network ran")
+
+    monkeypatch.setattr(MorphSeekNet, "forward", fail)
+    monkeypatch.setattr(memory, "forward_bytes", lambda *_: 0)
+    result = register(brains.image(0), brains.image(1), bundle=model, search=Search(steps=0, refine=1))
+    assert "network" not in result.metrics and "optimiser" in result.metrics
+    assert result.metrics["after"]["similarity"] > result.metrics["affine"]["similarity"]
+    with pytest.raises(DataError, match="samples are the network's, which steps 0 leaves out, got 4; set one of them"):
+        Search(steps=0, samples=4)
 
 
 def test_another_contrast_is_compared_by_descriptors(brains: Brains, model: RegistrationModel) -> None:
