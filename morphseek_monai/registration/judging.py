@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.scan import Scan
@@ -65,6 +66,17 @@ def handedness(pair: NetworkPair) -> float | None:
     return own - mirrored
 
 
+def rotation_angle(affine: NDArray[np.float64]) -> float:
+    """Degrees that the rotation nearest to a ``(4, 4)`` turns by.
+
+    Example:
+        >>> round(rotation_angle(np.array([[0.0, -2, 0, 5], [3, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])), 6)
+        90.0
+    """
+    u, _, vt = np.linalg.svd(affine[:3, :3])
+    return float(np.degrees(np.arccos(np.clip((np.trace(u @ vt) - 1) / 2, -1, 1))))
+
+
 def coverage(pair: NetworkPair, moving: Scan, ddf: Tensor | None) -> float:
     """Percentage of the fixed tissue whose counterpart lies inside the moving scan.
 
@@ -111,6 +123,7 @@ def make_checks(
         "overlap": coverage(pair, moving, ddf),
         "header overlap": coverage(pair, moving, None),
         "volume": abs(float(np.log2(np.linalg.det(pair.affine[:3, :3])))),
+        "rotation": rotation_angle(pair.affine),
         "folding": float(njd_percent(native.ddf)),
         "border": border_displacement(ddf, foreground(pair.image[:, 1:])),
         "inverse error": native.inverse_error["p95"] / float(pair.grid.spacing.mean()),

@@ -53,6 +53,10 @@ LIMITS: dict[str, Limits] = {
         1.0, 2.0, "octaves", "size of the affine alignment's volume change, |log2 det|",
         "check the spacings in the headers, or give --affine FILE",
     ),
+    "rotation": Limits(
+        60.0, None, "degrees", "angle by which the affine turns the moving image",
+        "the headers disagree about the axes, and a body turned by so much may be mirrored too: check them",
+    ),
     "folding": Limits(
         0.5, 5.0, "%", "fixed voxels with a non-positive Jacobian determinant",
         "the map is not one-to-one there: see the Jacobian map",

@@ -157,10 +157,18 @@ class TestChecks:
         values = {name: check.value for name, check in found.items()}
         assert values["similarity"] == 0.75 and values["gain"] == 0.5
         assert values["volume"] == pytest.approx(1)  # one octave
+        assert values["rotation"] == 0
         assert values["border"] == pytest.approx(2)
         assert values["inverse error"] == 1.5  # 3 mm in voxels of 2 mm
         assert values["folding"] == 0
         assert values["header overlap"] == 100 and values["overlap"] < 60
+
+    @pytest.mark.parametrize(("degrees", "outcome"), [(40, "succeeded"), (90, "doubtful"), (180, "doubtful")])
+    def test_headers_that_disagree_about_the_axes_are_doubtful(
+        self, model: RegistrationModel, degrees: float, outcome: str
+    ) -> None:
+        check = self.numbers(model, affine=turned((0, 0, degrees)) @ np.diag([1.1, 0.9, 1, 1]))["rotation"]
+        assert check.outcome == outcome and check.value == pytest.approx(degrees, abs=1e-5)
 
     def test_shrinking_is_as_bad_as_growing(self, model: RegistrationModel) -> None:
         octaves = [self.numbers(model, affine=np.diag([f, f, f, 1.0]))["volume"].value for f in (0.5, 2.0)]
