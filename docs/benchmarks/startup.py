@@ -28,7 +28,7 @@ CASES = {
     "help of a command": "register --help",
     "misspelt option": "register there.nii.gz there.nii.gz out --stepz 3",
     "missing image": "register there.nii.gz none.nii.gz out",
-    "wrong value": "register there.nii.gz there.nii.gz out --steps 0",
+    "wrong value": "register there.nii.gz there.nii.gz out --steps many",
     "unknown bundle": "register there.nii.gz there.nii.gz out --bundle none",
     "batch, missing table": "batch none.csv out",
     "batch, wrong column": "batch pairs.csv out",

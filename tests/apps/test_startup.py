@@ -94,7 +94,7 @@ def test_what_is_missing_is_told_before_anything_is_loaded(folder: Path) -> None
 
 
 WRONG = {
-    "register there.nii.gz there.nii.gz out --steps 0": "steps must be",
+    "register there.nii.gz there.nii.gz out --steps many": "steps must be",
     "register there.nii.gz there.nii.gz out --seed x": "seed must be",
     "register there.nii.gz there.nii.gz out --modality pet": "fixed image modality must be one of",
     "register there.nii.gz there.nii.gz out --bundle none": "bundle none is no folder of a bundle",
