@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 WINDOW = 5  # voxels: a boundary and its neighbour
+PIECE = 2**17  # voxels: half a megabyte
 FLOOR = 1e-4  # added to the windows' variances (intensities are in [0, 1]), so that noise far below it is not blown up
 
 
@@ -51,7 +53,8 @@ class CorrelationForce:
     """
 
     def __init__(self, moving: Tensor, fixed: Tensor, valid: Tensor | None = None) -> None:
-        self.moving, self.fixed, self.valid = moving, fixed[0], valid
+        self.fixed, self.partly = fixed[0], valid is not None
+        self.maps = moving if valid is None else torch.cat([moving, valid])
         self.window = _window(fixed.shape[1:])
         mean, square = window_means(torch.cat([fixed, fixed * fixed]), self.window)
         self.fixed_mean, self.fixed_variance = mean, (square - mean * mean).clamp_min_(0).add_(FLOOR)
@@ -60,22 +63,21 @@ class CorrelationForce:
     def __call__(self, ddf: Tensor) -> Pull:
         """See :class:`ImageForce`; the similarity is the mean squared local correlation over the whole grid."""
         where = self.sampler.lattice(ddf)
-        warped = self.sampler.at(self.moving, where)[0]
+        warped, *seen = self.sampler.at(self.maps, where)
         mean, square, product = window_means(torch.stack([warped, warped * warped, warped * self.fixed]), self.window)
         variance = (square - mean * mean).clamp_min_(0).add_(FLOOR)
         covariance = product.addcmul_(mean, self.fixed_mean, value=-1)
         a = covariance / (variance * self.fixed_variance)
         b = a * covariance / variance
         similarity = float((a * covariance).mean())
-        if self.valid is not None:
-            seen = self.sampler.at(self.valid, where)[0]
-            a, b = a * seen, b * seen
+        if self.partly:
+            a, b = a * seen[0], b * seen[0]
         a_mean, b_mean, rest = window_means(
             torch.stack([a, b, (a * self.fixed_mean).addcmul_(b, mean, value=-1)]), self.window
         )
         slope = (a_mean * self.fixed).addcmul_(b_mean, warped, value=-1).sub_(rest)
-        if self.valid is not None:
-            slope *= seen
+        if self.partly:
+            slope *= seen[0]
         return Pull(gradient(warped).mul_(slope), similarity)
 
 
@@ -140,23 +142,38 @@ class Sampler:
 def window_means(maps: Tensor, window: Sequence[int]) -> Tensor:
     """Means of maps ``(C, D, H, W)`` over cubes of odd edges; the edge of the grid is repeated.
 
-    Sums of shifted slices: for five voxels three additions per axis, several times as fast as pooling.
+    Sums of shifted slices, for five voxels three additions per axis, in pieces that stay in the processor's cache: many
+    times as fast as pooling.
     """
-    for axis, edge in zip((1, 2, 3), window):
-        if edge > 1:
-            maps = _window_sums(maps, axis, edge)
-    return maps.mul_(1.0 / (window[0] * window[1] * window[2]))
+    depth, height, width = maps.shape[1:]
+    planes, rows = max(1, PIECE // (height * width)), max(1, PIECE // (depth * width))
+    means = torch.empty_like(maps)
+    for source, target in zip(maps, means):
+        for first in range(0, depth, planes):
+            piece = source[first : first + planes]
+            for axis in (2, 1):
+                piece = _window_sums(piece, axis, window[axis])
+            target[first : first + planes] = piece
+        for first in range(0, height, rows):
+            piece = target[:, first : first + rows]
+            torch.mul(_window_sums(piece, 0, window[0]), 1.0 / math.prod(window), out=piece)
+    return means
 
 
 def _window_sums(maps: Tensor, axis: int, edge: int) -> Tensor:
+    if edge == 1:
+        return maps
     size, reach = maps.shape[axis], edge // 2
     ends = [maps.narrow(axis, 0, 1)] * reach, [maps.narrow(axis, size - 1, 1)] * reach
     padded = torch.cat([*ends[0], maps, *ends[1]], dim=axis)
+    last = padded.narrow(axis, edge - 1, size)
+    if edge == 3:
+        return (padded.narrow(axis, 0, size) + padded.narrow(axis, 1, size)).add_(last)
     pairs = padded.narrow(axis, 0, size + edge - 2) + padded.narrow(axis, 1, size + edge - 2)
-    sums = padded.narrow(axis, edge - 1, size).clone()
-    for first in range(0, edge - 1, 2):
+    sums = pairs.narrow(axis, 0, size) + pairs.narrow(axis, 2, size)
+    for first in range(4, edge - 1, 2):
         sums += pairs.narrow(axis, first, size)
-    return sums
+    return sums.add_(last)
 
 
 def gradient(image: Tensor) -> Tensor:
