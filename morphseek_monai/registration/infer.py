@@ -27,7 +27,7 @@ class Search:
             uncertainty. 0 draws none.
         refine: instance optimisation of the field on this pair, see
             :func:`~morphseek_monai.registration.optimise.optimise`: ``"auto"``, ``"off"``, or the most iterations at
-            the finest level, which take most of the time (``"auto"`` makes 10).
+            the finest level, which take most of the time (``"auto"`` makes 20).
 
     Raises:
         DataError: a value that none of this can be.

@@ -21,7 +21,7 @@ from morphseek_monai.registration.image_forces import CorrelationForce, Descript
 COARSEST = 48  # voxels along the longest axis of the coarsest level, at most
 LEVELS = 3  # at least; small images too are seen as a whole first
 THINNEST = 8  # voxels that no level takes from an axis: a stack of ten thick slices keeps them
-ITERATIONS = (60, 40, 10)  # of the coarsest and further coarse levels, the last but one, the finest
+ITERATIONS = (60, 40, 20)  # of the coarsest and further coarse levels, the last but one, the finest
 FORCE_SIGMA = 2.0  # voxels; greedy takes 1.7
 FIELD_SIGMA = 0.6  # voxels, in each iteration; greedy takes 0.7
 LARGEST_STEP = 1.0  # voxels, in the first iteration of a level
@@ -104,7 +104,7 @@ def optimise(
         start: field to start from, ``(1, 3, d, h, w)`` of any size over the same extent, in its own voxels; None starts
             at the identity.
         levels: which of :func:`level_sizes` are gone through; the field comes back at the resolution of the last.
-        iterations: of the finest level; None takes 10. The coarser ones, an eighth of the price, keep theirs.
+        iterations: of the finest level; None takes 20. The coarser ones, an eighth of the price, keep theirs.
         unlike: True where contrasts differ, as CT and MR: MIND descriptors are compared instead of intensities.
 
     Raises:
