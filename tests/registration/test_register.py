@@ -218,6 +218,18 @@ class TestVerdict:
         assert result.verdict != "succeeded"
         assert self.judge(aware, brains.image(1), brains.image(0)).verdict == "succeeded"
 
+    def test_ten_times_as_large(self, brains: Brains, model: RegistrationModel) -> None:
+        result = self.judge(model, brains.image(0), brains.image(1, np.diag([10.0, 10, 10, 1]) @ brains.affine))
+        assert result.verdict != "succeeded" and any("check the voxel sizes" in notice for notice in result.notices)
+
+    def test_thick_slices_against_thin_ones(self, brains: Brains, model: RegistrationModel) -> None:
+        thick = brains.resampled(1, centred((48, 48, 12), (4.0, 4.0, 16.0), np.eye(4)))
+        for pair in ((brains.image(0), thick), (thick, brains.image(0))):
+            result = self.judge(model, *pair)
+            assert result.verdict != "failed", result.checks
+            assert result.metrics["after"]["similarity"] >= result.metrics["before"]["similarity"]
+            assert result.warped_array.shape == pair[0].shape and result.metrics["after"]["njd_percent"] < 0.1
+
     def test_another_body_part(
         self, brains: Brains, model: RegistrationModel, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
