@@ -42,7 +42,7 @@ class _Stage(NamedTuple):
 _STAGES = (
     _Stage(20, 20, 0, 0, 0.0),  # intensities and alignment: sorted copies
     _Stage(12, 12, 0, 0, 1.0),  # network
-    _Stage(20, 20, 0, 145, 0.5),  # optimiser: images, window means and their sums, forces
+    _Stage(20, 20, 0, 105, 0.5),  # optimiser: images, window means and their sums, forces
     _Stage(12, 12, 52, 12, 0.5),  # the field on the fixed grid, and its inverse
     _Stage(28, 8, 28, 0, 0.5),  # warped image and report: on the fixed grid
 )
