@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from morphseek_monai.data.grid import Grid
-from morphseek_monai.fields import transfer_ddf, warp
+from morphseek_monai.fields import warp
 from morphseek_monai.fields.separable import resize_smooth
 from morphseek_monai.registration.finest import FinestPair, finest_grid, finest_pair
 from morphseek_monai.registration.judging import moved, similarity_after
+from morphseek_monai.registration.native import transfer
 from morphseek_monai.registration.optimise import Level, field_at, level_sizes, optimise
 from morphseek_monai.registration.pairing import NetworkPair
 from morphseek_monai.registration.prepare import View, as_tensor, onto_grid
@@ -46,7 +47,7 @@ class Fitted:
         if self.ddf is None:
             zero = torch.zeros(1, 3, *self.grid.size)
             return zero, torch.zeros(1, 3, *pair.grid.size, device=pair.image.device)
-        return self.ddf, _onto(self.ddf, self.grid, pair.grid).to(pair.image.device)
+        return self.ddf, transfer(self.ddf, self.grid, pair.grid).to(pair.image.device)
 
 
 class _Look:
@@ -109,9 +110,9 @@ def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser:
     similarity = {"affine": least, "coarse": least if start is None else look.similarity(start)}
     if ddf is not None:
         smooth = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
-        similarity["network"] = look.similarity(_onto(smooth, pair.grid, grid).to(device))
+        similarity["network"] = look.similarity(transfer(smooth, pair.grid, grid).to(device))
         if similarity["network"] > similarity["coarse"]:
-            start, origin, least = _onto(ddf, pair.grid, grid).to(device), "network", similarity["network"]
+            start, origin, least = transfer(ddf, pair.grid, grid).to(device), "network", similarity["network"]
     done = optimise(
         there,
         here,
@@ -151,7 +152,7 @@ def pair_similarity(pair: NetworkPair, ddf: Tensor, grid: Grid) -> float:
     place = np.diag([*factor, 1.0])
     place[:3, 3] = (factor - 1) / 2
     own = Grid((ddf.shape[2], ddf.shape[3], ddf.shape[4]), grid.affine @ place)
-    return similarity_after(pair, _onto(ddf, own, pair.grid).to(pair.image.device))
+    return similarity_after(pair, transfer(ddf, own, pair.grid).to(pair.image.device))
 
 
 def foreground_at(pair: NetworkPair, grid: Grid) -> Tensor:
@@ -160,10 +161,3 @@ def foreground_at(pair: NetworkPair, grid: Grid) -> Tensor:
     if grid.same_as(pair.grid):
         return tissue
     return foreground(as_tensor(onto_grid(pair.oriented[0], grid, np.eye(4)), device=tissue.device))
-
-
-def _onto(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
-    """A field on another grid, in its voxels; beyond the old grid the displacement of its edge continues."""
-    return transfer_ddf(
-        ddf.detach().float().cpu(), source.affine, source.affine, target.size, target.affine, target.affine
-    )

@@ -62,7 +62,8 @@ def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) ->
 
 
 def transfer(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
-    """A field on another grid, in voxels of that."""
+    """A field on another grid, in voxels of that, on the CPU; beyond the old grid its edge continues."""
+    ddf = ddf.detach().float().cpu()
     return transfer_ddf(ddf, source.affine, source.affine, target.size, target.affine, target.affine)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from morphseek_monai.data.errors import DataError
 from morphseek_monai.data.scan import Scan, read_scan
-from morphseek_monai.fields import jacobian_determinant, njd_percent
+from morphseek_monai.fields import jacobian_determinant
 from morphseek_monai.registration.bundles import choose_bundle
 from morphseek_monai.registration.fit import Fitted, fit_field, foreground_at
 from morphseek_monai.registration.infer import Search, find_field, require_whole
@@ -190,7 +190,7 @@ def _carry_out(
         checks = make_checks(pair, on_network, native, {**similarity, "after": answered}, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}
     metrics["after"] |= {f"inverse_error_{name}_mm": value for name, value in native.inverse_error.items()}
-    metrics["after"]["njd_percent"] = float(njd_percent(native.ddf))
+    metrics["after"]["njd_percent"] = next(check.value for check in checks if check.name == "folding")
     result = RegistrationResult(
         fixed=fixed_scan,
         moving=moving_scan,
