@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 VERSION = next(
     line.split('"')[1]
-    for line in (ROOT / "morphseek_monai" / "version.py").read_text().splitlines()
+    for line in (ROOT / "morphseek_monai" / "base" / "version.py").read_text().splitlines()
     if line.startswith("__version__")
 )
 TEST = [

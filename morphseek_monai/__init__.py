@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .lazy import lazy_names
-from .version import __version__
+from .base.lazy import lazy_names
+from .base.version import __version__
 
 if TYPE_CHECKING:
-    from .registration.infer import Search
+    from .inference.find import Search
     from .registration.register import register
     from .registration.result import RegistrationResult
 else:

@@ -13,6 +13,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers, small tensors; read when torch is imported
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -21,15 +22,20 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from morphseek_monai.data import write_phantom
-from morphseek_monai.data.grid import Grid
-from morphseek_monai.data.scan import write_scan
+from morphseek_monai.data.scans.scan import write_scan
 from morphseek_monai.networks import MorphSeekNet, VoxelMorph
-from morphseek_monai.registration.inverse import invert_transform
-from morphseek_monai.registration.transform import make_transform
-from morphseek_monai.registration.transform_file import write_transform
+from morphseek_monai.registration.models.bundles import find_bundle
+from morphseek_monai.registration.models.model import RegistrationModel, load_model
+from morphseek_monai.space.grid import Grid
+from morphseek_monai.spatial.invert import invert_transform
+from morphseek_monai.spatial.transform import make_transform
+from morphseek_monai.spatial.transform_file import write_transform
+
+from .scenes import Brains
 
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]
+SmoothDDF = Callable[..., Tensor]
 FullDisk = Callable[[int], AbstractContextManager[None]]
 
 FORCED_AMP = Path(__file__).with_name("forced_amp")
@@ -113,6 +119,43 @@ def make_batch() -> MakeBatch:
 
 
 @pytest.fixture
+def smooth_ddf() -> SmoothDDF:
+    """Random sums of low-frequency cosines `(batch, 3, *size)`, or sines (0 on the border) where `pinned`.
+
+    The largest component of the batch is `peak` voxels.
+    """
+
+    def make(
+        size: tuple[int, int, int] = (16, 18, 20),
+        peak: float = 2.0,
+        seed: int = 0,
+        batch: int = 1,
+        pinned: bool = False,
+    ) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        amplitude = torch.randn(batch, 3, 2, 2, 2, generator=generator, dtype=torch.float64)
+        wave = torch.sin if pinned else torch.cos
+        waves = [
+            wave(torch.pi * torch.outer(torch.arange(1, 3), torch.linspace(0, 1, n))).double() for n in size
+        ]
+        field = torch.einsum("bcijk,id,jh,kw->bcdhw", amplitude, *waves)
+        return (field * (peak / field.abs().max())).float()
+
+    return make
+
+
+@pytest.fixture
+def smooth_image() -> Callable[[tuple[int, int, int]], Tensor]:
+    """A smooth image `(1, 1, *size)` in 0..1 that differs along each axis."""
+
+    def make(size: tuple[int, int, int] = (16, 18, 20)) -> Tensor:
+        d, h, w = torch.meshgrid(*[torch.linspace(0, 1, n) for n in size], indexing="ij")
+        return (0.5 + 0.5 * torch.sin(6 * d + 1) * torch.cos(7 * h) * torch.sin(5 * w + 0.5))[None, None]
+
+    return make
+
+
+@pytest.fixture
 def full_disk() -> FullDisk:
     """``with full_disk(size):`` no file of this process grows beyond so many bytes, whoever writes it."""
     resource = pytest.importorskip("resource")  # not on Windows
@@ -179,6 +222,21 @@ def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "result.json").write_text(json.dumps(grids))
     return folder
+
+
+@pytest.fixture(scope="session")
+def model() -> RegistrationModel:
+    """The phantom bundle's network: 48 voxels of 4 mm."""
+    return load_model(find_bundle("morphseek_phantom"))
+
+
+@pytest.fixture(scope="session")
+def brains(tmp_path_factory: pytest.TempPathFactory) -> Brains:
+    """Subjects 9 and 10 of the phantom bundle's own kind."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantom(folder, subjects=12)
+    images: list[Any] = [nib.load(folder / f"imagesTr/PhantomBrain_00{n}_0000.nii.gz") for n in ("10", "11")]
+    return Brains([np.asarray(image.dataobj, dtype=np.float32) for image in images], images[0].affine)
 
 
 def _voxel_centres(grid: Grid) -> Any:

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import morphseek_monai
-from morphseek_monai.apps.vendor import named
+from morphseek_monai.base.lazy import lazy_module
 from morphseek_monai.data import PairDataset
-from morphseek_monai.lazy import lazy_module
+from morphseek_monai.export.vendor import named
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("morphseek_monai/*/__init__.py"))
@@ -42,7 +42,7 @@ def test_packages_are_imported_without_their_libraries() -> None:
 def test_a_name_brings_what_it_needs_alone() -> None:
     assert loaded_after("from morphseek_monai.data import detect_layout") == set()
     assert loaded_after("from morphseek_monai.networks import VoxelMorphL") == {"torch", "numpy"}
-    scans = loaded_after("from morphseek_monai.data.scan import read_scan")
+    scans = loaded_after("from morphseek_monai.data.scans.scan import read_scan")
     assert "nibabel" in scans and not scans & {"monai", "itk", "ignite", "matplotlib"}
 
 
@@ -100,12 +100,12 @@ def test_names_that_expressions_take_from_packages() -> None:
 
 
 def test_pickles_name_the_module_itself() -> None:
-    assert b"morphseek_monai.data.pairs" in pickle.dumps(PairDataset)
+    assert b"morphseek_monai.data.pairs.dataset" in pickle.dumps(PairDataset)
     assert pickle.loads(pickle.dumps(PairDataset)) is PairDataset
 
 
 def test_lazy_module() -> None:
-    code = "from morphseek_monai.lazy import lazy_module\nnumpy = lazy_module('numpy')"
+    code = "from morphseek_monai.base.lazy import lazy_module\nnumpy = lazy_module('numpy')"
     assert loaded_after(code) == set() and loaded_after(f"{code}\nnumpy.float32") == {"numpy"}
     with pytest.raises(AttributeError, match="'json' has no attribute 'lods'"):
         lazy_module("json").lods  # noqa: B018

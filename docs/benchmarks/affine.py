@@ -22,13 +22,13 @@ import fire
 import nibabel as nib
 import numpy as np
 import torch
+from morphseek_monai.space.volume import Volume
 from scans.pairs import Pair, load_pairs, set_names
 from scans.scores import score
 from scipy import ndimage
 
-from morphseek_monai.data.grid import Grid
-from morphseek_monai.registration.affine import align
-from morphseek_monai.registration.volume import Volume
+from morphseek_monai.registration.align.align import align
+from morphseek_monai.space.grid import Grid
 
 VOXELS_ALONG = 112  # as many as a registration's grid has, about
 GREEDY = "-d 3 -threads 1 -a -dof 12 -ia-image-centers -m NCC 2x2x2 -n 100x50x10 -V 0"

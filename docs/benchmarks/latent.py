@@ -35,9 +35,9 @@ from torch.utils.data import Dataset
 from morphseek_monai.engines import prepare_pairs
 from morphseek_monai.engines.batch import Pair
 from morphseek_monai.experiments.results import Folder
-from morphseek_monai.handlers.weights import load_weights, read_tensors
 from morphseek_monai.losses import MorphSeekLoss
 from morphseek_monai.networks import MorphSeekNet
+from morphseek_monai.networks.weights import load_weights, read_tensors
 from morphseek_monai.rewards import LocalDiceGain, Reward
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "morphseek_brain_mri_oasis"

@@ -30,11 +30,11 @@ from morphseek_monai.data import label_names
 from morphseek_monai.engines import autocast
 from morphseek_monai.fields import njd_percent, warp, warp_labels
 from morphseek_monai.handlers import load_weights
+from morphseek_monai.inference.sampling import sample_fields
+from morphseek_monai.inference.similarity import foreground, local_correlation
+from morphseek_monai.inference.steps import run_steps
 from morphseek_monai.metrics import RegistrationDice, RegistrationHD95
 from morphseek_monai.networks import MorphSeekNet
-from morphseek_monai.registration.search import sample_fields
-from morphseek_monai.registration.similarity import foreground, local_correlation
-from morphseek_monai.registration.steps import run_steps
 
 BLOCK = 8  # voxels: edge of the cubes that spread and label errors are compared in
 LEAST_TISSUE = 0.3  # share of labelled voxels for a cube to count

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import DataError
-from ..data.files import require_file
-from ..registration.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
-from .progress import progress
+from ..base.errors import DataError
+from ..base.files import require_file
+from ..base.progress import progress
+from ..base.terminable import terminable
+from ..evaluation.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
 from .register import Verdict, require_writable
-from .terminable import terminable
 
 if TYPE_CHECKING:
-    from ..registration.batch import Share
-    from ..registration.pair_list import PairRow
+    from ..registration.batch.run import Share
+    from ..registration.batch.table import PairRow
 
 __all__ = ["batch"]
 
@@ -47,10 +47,10 @@ def batch(pairs: str, out: str, overwrite: bool = False, jobs: int = 1, **option
     if isinstance(out, bool) or not str(out):  # --out without a value, or with an empty shell variable
         raise DataError(f"batch: --out must be a folder, got {out!r}; name one")
     require_file(str(pairs), "table of pairs")
-    from ..registration.batch_summary import count_outcomes
-    from ..registration.infer import require_whole
+    from ..inference.find import require_whole
+    from ..registration.batch.summary import count_outcomes
+    from ..registration.batch.table import read_pairs
     from ..registration.options import make_options
-    from ..registration.pair_list import read_pairs
 
     require_whole("batch: --jobs", jobs, 1)
     make_options(options, "batch")  # tells a wrong option as one of the command line, not of the table's first line
@@ -80,7 +80,7 @@ def _share(environment: Mapping[str, str]) -> Share:
         rank, world, local_rank, local_world = -1, 1, 0, 1
     if not (0 <= rank < world and local_rank >= 0 and local_world >= 1):
         raise DataError(f"batch: RANK must be a number below WORLD_SIZE, as torchrun sets them, got {found}; unset it")
-    from ..registration.batch import Share
+    from ..registration.batch.run import Share
 
     return Share(rank, world, local_rank, local_world)
 
@@ -94,14 +94,14 @@ def _run(rows: Sequence[PairRow], folder: Path, share: Share, overwrite: bool) -
             import torch
 
             torch.set_num_threads(each)
-    from ..registration.batch import run_batch
+    from ..registration.batch.run import run_batch
 
     with progress(f"[{share.rank}] " if share.world > 1 else ""), terminable():
         run_batch(rows, folder, share, overwrite)
 
 
 def _run_jobs(rows: Sequence[PairRow], folder: Path, jobs: int, overwrite: bool) -> None:
-    from ..registration.batch import Share
+    from ..registration.batch.run import Share
 
     context = multiprocessing.get_context("spawn")  # ITK and OpenMP have threads that a fork would lose
     shares = [Share(rank, jobs, rank, jobs) for rank in range(jobs)]
@@ -114,7 +114,7 @@ def _run_jobs(rows: Sequence[PairRow], folder: Path, jobs: int, overwrite: bool)
 
 def _worst(outcomes: Mapping[str, int]) -> str:
     """What the exit code follows from; a pair that was not done, as its process was killed, is a failed one."""
-    from ..registration.batch_summary import UNDONE
+    from ..registration.batch.summary import UNDONE
 
     if outcomes[FAILED] or outcomes["error"] or outcomes[UNDONE]:
         return FAILED
@@ -122,7 +122,7 @@ def _worst(outcomes: Mapping[str, int]) -> str:
 
 
 def _text(outcomes: Mapping[str, int], folder: Path) -> str:
-    from ..registration.batch_summary import SUMMARY
+    from ..registration.batch.summary import SUMMARY
 
     words = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
     count = sum(outcomes.values())

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..base.errors import DataError
+from ..base.files import replacing
 from ..data import LAYOUTS, detect_layout, label_names
-from ..data.errors import DataError
-from ..data.files import replacing
-from ..data.subjects import image_id
+from ..data.layouts.subjects import image_id
 
 if TYPE_CHECKING:
-    from ..data.loading import Volume
-    from ..registration.atlas import Atlas
+    from ..data.pairs.loading import LoadedSubject
+    from ..registration.atlas.groupwise import Atlas
 
 __all__ = ["build_atlas"]
 
@@ -67,17 +67,17 @@ def build_atlas(
     count = _whole("num_labels", max(names) + 1 if num_labels is None else num_labels, 2, 256)
     kept = min(_whole("top_k", top_k, 1), count)
     iterations = _whole("iterations", iterations, 1)
-    from ..registration.model import load_model
+    from ..registration.models.model import load_model
 
     model = load_model(str(bundle))
     voxel = _spacing(spacing)
     if modality not in model.intensity:
         raise DataError(f"build-atlas: --modality must be one of {sorted(model.intensity)}, got {modality!r}")
-    from ..data.loading import load_subject
-    from ..handlers.weights import save_atomically
+    from ..data.pairs.loading import load_subject
     from ..networks import AffineFirst, AtlasSegmenter
-    from ..registration.atlas import groupwise_atlas
-    from ..registration.atlas_subjects import atlas_preprocessing
+    from ..networks.weights import save_atomically
+    from ..registration.atlas.groupwise import groupwise_atlas
+    from ..registration.atlas.subjects import atlas_preprocessing
 
     settings = {
         "subjects": [image_id(subject) for subject in chosen],
@@ -92,7 +92,7 @@ def build_atlas(
     }
     prepare = atlas_preprocessing(voxel, model.size, model.orientation, model.intensity[modality][0])
 
-    def load(number: int) -> Volume:
+    def load(number: int) -> LoadedSubject:
         volume = load_subject(chosen[number], prepare)
         if volume.label is not None and int(volume.label.max()) >= count:
             raise DataError(
@@ -167,7 +167,7 @@ def _write_images(folder: Path, atlas: Atlas, spacing: Sequence[float]) -> None:
     """The atlas as NIfTI files; the middle of its grid is 0 mm, since its subjects had no common origin."""
     import numpy as np
 
-    from ..data.nifti import write_nifti
+    from ..data.scans.stored import write_nifti
 
     size = np.array(atlas.image.shape[2:])
     affine = np.diag([*spacing, 1.0])

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..data.errors import DataError
-from ..data.files import replacing, require_file
+from ..base.errors import DataError
+from ..base.files import replacing, require_file
 
 __all__ = ["check_data"]
 
@@ -47,16 +47,16 @@ def check_data(
     files = [config] if isinstance(config, str) else list(config or ())
     for file in files:
         require_file(file, "config")
-    from ..data.doctor.listing import list_folder
-    from ..data.doctor.model import ERROR
-    from .check_text import to_json, to_text
-    from .run_checks import run_checks
+    from ..doctor.listing import list_folder
+    from ..doctor.report import ERROR
+    from ..doctor.run import run_checks
+    from ..doctor.text import to_json, to_text
 
     chosen = None
     if config is None:
         listing = list_folder(folder, layout, validation)
     else:
-        from .training_config import TrainingConfig
+        from ..doctor.training_config import TrainingConfig
 
         given = {"dataset_dir": folder, **({} if num_labels is None else {"num_labels": num_labels}), **overrides}
         chosen = TrainingConfig(files, given)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..data.errors import DataError
-from ..data.files import require_scan
+from ..base.errors import DataError
+from ..base.files import require_scan
 
 __all__ = ["compose"]
 
@@ -29,10 +29,10 @@ def compose(transforms: str | Sequence[str], out: str, grid: str | None = None) 
         raise DataError(f"compose: --transforms must be files A.h5,B.h5, got {transforms!r}")
     if grid is not None:
         require_scan(str(grid), "grid")
-    from ..registration.composition import compose_transforms
     from ..registration.folder import read_grid
-    from ..registration.transform import members
-    from ..registration.transform_file import read_transform, write_transform
+    from ..spatial.compose import compose_transforms
+    from ..spatial.transform import members
+    from ..spatial.transform_file import read_transform, write_transform
 
     where = None if grid is None else read_grid(str(grid))
     result = compose_transforms([read_transform(file) for file in files], where)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import DataError
-from ..data.files import replacing, require_file, require_scan
+from ..base.errors import DataError
+from ..base.files import replacing, require_file, require_scan
 
 if TYPE_CHECKING:
-    from ..registration.evaluation import LabelScore, Landmarks, Regularity
+    from ..evaluation.pair import LabelScore, Landmarks, Regularity
 
 __all__ = ["evaluate"]
 
@@ -62,8 +62,8 @@ def evaluate(
     if l2r_fields is not None or dataset_dir is not None:
         if l2r_fields is None or dataset_dir is None or any(option is not None for option in pair):
             raise DataError("evaluate: --l2r_fields goes with --dataset_dir and without the options of one pair")
-        from ..registration.learn2reg import evaluate_learn2reg
-        from .evaluation_text import learn2reg_table
+        from ..evaluation.learn2reg import evaluate_learn2reg
+        from ..evaluation.text import learn2reg_table
 
         result = evaluate_learn2reg(str(l2r_fields), str(dataset_dir), labels=_ids(labels), masked=bool(masked))
         if out is not None:
@@ -73,7 +73,7 @@ def evaluate(
     if labels is not None or masked:
         raise DataError("evaluate: --labels and --masked belong to --l2r_fields; leave them out")
     scores, landmarks, regularity = _one_pair(*pair)
-    from .evaluation_text import pair_csv, pair_json, pair_table
+    from ..evaluation.text import pair_csv, pair_json, pair_table
 
     if out is not None:
         text = pair_json if str(out).endswith(".json") else pair_csv
@@ -102,11 +102,11 @@ def _one_pair(
     for path in (fixed_points, moving_points):
         if path is not None:
             require_file(str(path), "points")
-    from ..data.scan import read_scan
-    from ..registration.evaluation import score_field, score_labels, score_points
+    from ..data.scans.scan import read_scan
+    from ..evaluation.pair import score_field, score_labels, score_points
     from ..registration.folder import read_grid, read_registration
-    from ..registration.points import read_points
-    from ..registration.transform_file import read_transform
+    from ..spatial.point_table import read_points
+    from ..spatial.transform_file import read_transform
 
     phi = read_transform(str(transform)) if registration is None else None
     where = None if grid is None else read_grid(str(grid))

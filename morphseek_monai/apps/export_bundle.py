@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .standalone import find_bundle, write_standalone
+from ..export.standalone import find_bundle, write_standalone
 
 __all__ = ["export_bundle"]
 

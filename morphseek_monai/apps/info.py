@@ -7,8 +7,8 @@ import os
 import platform
 import sys
 
-from ..data.machine import gibibytes, machine_memory
-from ..version import __version__
+from ..base.machine import gibibytes, machine_memory
+from ..base.version import __version__
 
 __all__ = ["info"]
 

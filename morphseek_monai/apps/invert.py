@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..data.files import require_scan
+from ..base.files import require_scan
 
 if TYPE_CHECKING:
-    from ..registration.inverse import InverseError
+    from ..spatial.invert import InverseError
 
 __all__ = ["describe_error", "invert"]
 
@@ -27,8 +27,8 @@ def invert(transform: str, grid: str, out: str) -> str:
     """
     require_scan(str(grid), "grid")
     from ..registration.folder import read_grid
-    from ..registration.inverse import invert_transform
-    from ..registration.transform_file import read_transform, write_transform
+    from ..spatial.invert import invert_transform
+    from ..spatial.transform_file import read_transform, write_transform
 
     where = read_grid(str(grid))
     result = invert_transform(read_transform(str(transform)), where)

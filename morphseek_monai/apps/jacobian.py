@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..data.errors import DataError
-from ..data.files import require_scan
+from ..base.errors import DataError
+from ..base.files import require_scan
 
 __all__ = ["jacobian"]
 
@@ -28,10 +28,10 @@ def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "
     require_scan(str(grid), "grid")
     import numpy as np
 
-    from ..data.scan import write_scan
-    from ..registration.determinant import determinant_map
+    from ..data.scans.scan import write_scan
     from ..registration.folder import read_grid
-    from ..registration.transform_file import read_transform
+    from ..spatial.determinant import determinant_map
+    from ..spatial.transform_file import read_transform
 
     where = read_grid(str(grid))
     result = determinant_map(read_transform(str(transform)), where, of)

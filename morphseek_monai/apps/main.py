@@ -9,8 +9,8 @@ from typing import Any
 
 import fire
 
-from ..data.errors import find_data_error
-from .deferred import deferred, run_deferred
+from ..base.deferred import deferred, run_deferred
+from ..base.errors import find_data_error
 from .register import Verdict
 
 __all__ = ["COMMANDS", "find_command", "main"]

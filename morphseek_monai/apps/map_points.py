@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..data.errors import DataError
+from ..base.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..data.grid import Grid
+    from ..space.grid import Grid
 
 __all__ = ["map_points"]
 
@@ -37,9 +37,9 @@ def map_points(points: str, to: str, registration: str, out: str, space: str | N
         )
     import numpy as np
 
-    from ..registration import transform as transforms
     from ..registration.folder import SUBJECTS, read_registration
-    from ..registration.points import read_points, write_points
+    from ..spatial import transform as transforms
+    from ..spatial.point_table import read_points, write_points
 
     start = source["from"]
     if start not in SUBJECTS or to not in SUBJECTS or start == to:
@@ -62,10 +62,7 @@ def map_points(points: str, to: str, registration: str, out: str, space: str | N
 
 def _places(points: NDArray[np.float64], grid: Grid, image: str) -> list[str]:
     """A notice about points that lie outside an image."""
-    import numpy as np
-
-    voxels = (points - grid.affine[:3, 3]) @ np.linalg.inv(grid.affine[:3, :3]).T
-    outside = ((voxels < -0.5) | (voxels > np.array(grid.size) - 0.5)).any(axis=1)
+    outside = ~grid.contains(points)
     if not outside.any():
         return []
     if outside.all():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..data.errors import DataError
+from ..base.errors import DataError
 
 __all__ = ["phantom"]
 

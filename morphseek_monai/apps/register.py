@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from morphseek_monai.apps.progress import progress
-from morphseek_monai.apps.terminable import terminable
-from morphseek_monai.data.errors import DataError
-from morphseek_monai.data.files import require_file, require_scan
-from morphseek_monai.registration.verdict import EXIT_CODES, SUCCEEDED
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.base.files import require_file, require_scan
+from morphseek_monai.base.progress import progress
+from morphseek_monai.base.terminable import terminable
+from morphseek_monai.evaluation.verdict import EXIT_CODES, SUCCEEDED
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.options import RegisterOptions
@@ -111,12 +111,12 @@ def register(
 
 def _check(options: RegisterOptions) -> None:
     """Refuse wrong options before the scans are read and the network is loaded; both take seconds."""
-    from morphseek_monai.registration.bundles import find_bundle
-    from morphseek_monai.registration.infer import require_whole
-    from morphseek_monai.registration.intensity import MODALITIES
-    from morphseek_monai.registration.memory import parse_memory
-    from morphseek_monai.registration.model import choose_device
-    from morphseek_monai.registration.pairing import ALIGNMENTS
+    from morphseek_monai.data.scans.kind import MODALITIES
+    from morphseek_monai.inference.find import require_whole
+    from morphseek_monai.registration.memory.plan import parse_memory
+    from morphseek_monai.registration.models.bundles import find_bundle
+    from morphseek_monai.registration.models.model import choose_device
+    from morphseek_monai.registration.prepare.pair import ALIGNMENTS
 
     arguments = options.arguments()  # the search checks its own numbers
     require_whole("seed", options.seed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..data.errors import DataError
-from ..data.files import require_scan
+from ..base.errors import DataError
+from ..base.files import require_scan
 
 __all__ = ["warp_image"]
 
@@ -40,10 +40,10 @@ def warp_image(
     if (registration is None) == (transform is None):
         raise DataError("warp-image: give either --registration DIR or --transform FILE --grid REFERENCE")
     require_scan(str(image), "image")
-    from ..data.scan import read_series
-    from ..registration.apply import warp_scan, write_warped
+    from ..data.scans.scan import read_series
     from ..registration.folder import SUBJECTS, read_grid, read_registration
-    from ..registration.transform_file import read_transform
+    from ..spatial.apply import warp_scan, write_warped
+    from ..spatial.transform_file import read_transform
 
     if registration is not None:
         target = "fixed" if to is None else to

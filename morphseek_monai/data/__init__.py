@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from morphseek_monai.lazy import lazy_names
+from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .errors import DataError, find_data_error
-    from .layouts import LAYOUTS, Layout, detect_layout
-    from .learn2reg import label_names, training_pairs, training_subjects, validation_pairs
-    from .learn2reg_json import find_dataset_json, write_dataset_json
-    from .lits import LITS_LABELS, LITS_VALIDATION, lits_training_subjects, lits_validation_pairs
-    from .pairs import PairDataset
-    from .phantom import ensure_phantom, write_phantom
-    from .sides import label_pairs, mirrored_labels
-    from .subjects import check_disjoint
+    from ..base.errors import DataError, find_data_error
+    from .layouts.learn2reg import label_names, training_pairs, training_subjects, validation_pairs
+    from .layouts.learn2reg_json import find_dataset_json, write_dataset_json
+    from .layouts.lits import LITS_LABELS, LITS_VALIDATION, lits_training_subjects, lits_validation_pairs
+    from .layouts.registry import LAYOUTS, Layout, detect_layout
+    from .layouts.sides import label_pairs, mirrored_labels
+    from .layouts.subjects import check_disjoint
+    from .pairs.dataset import PairDataset
+    from .phantoms.write import ensure_phantom, write_phantom
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from morphseek_monai.data.files import whole
+from morphseek_monai.base.files import whole
 
 from .plan import Plan, digest
 from .records import Records, locked

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from morphseek_monai.data.files import whole
+from morphseek_monai.base.files import whole
 
 from .plan import Plan
 from .results import read_csv

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from monai.bundle.scripts import run as run_bundle
 
-from morphseek_monai.data.files import whole
+from morphseek_monai.base.files import whole
 from morphseek_monai.engines import cause_of
 
 from .results import Folder, measure, measure_pairs

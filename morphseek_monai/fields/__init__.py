@@ -9,7 +9,7 @@
   the original moving image is always warped once, by the accumulated field.
 - Fields stay float32 (or float64). Half precision is upcast: at voxel 200 a bfloat16 step is a whole voxel.
 - A field that leaves the program is converted by `ddf_to_world` to LPS millimetres, the convention of ITK,
-  ANTs and 3D Slicer; `morphseek_monai.fields.itk` writes it to disk together with its grid.
+  ANTs and 3D Slicer; `morphseek_monai.spatial.displacement_file` writes it to disk together with its grid.
 
 `warp`, `compose`, `resize_ddf`, `integrate_velocity` compile under TorchScript and export to ONNX (opset 20).
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from morphseek_monai.lazy import lazy_names
+from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .algebra import Inverse, compose, integrate_velocity, invert, resize_ddf

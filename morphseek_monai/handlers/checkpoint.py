@@ -15,7 +15,7 @@ import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch import nn
 
-from morphseek_monai.handlers.weights import load_state, read_tensors, save_atomically
+from morphseek_monai.networks.weights import load_state, read_tensors, save_atomically
 
 
 class BestCheckpoint:

@@ -12,7 +12,7 @@ import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 
-from morphseek_monai.data.files import whole
+from morphseek_monai.base.files import whole
 
 
 class CurveLog:

@@ -16,8 +16,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle.config_parser import ConfigParser
 
-from morphseek_monai.data.files import whole
-from morphseek_monai.version import __version__
+from morphseek_monai.base.files import whole
+from morphseek_monai.base.version import __version__
 
 PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 

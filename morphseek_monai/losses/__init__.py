@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from morphseek_monai.lazy import lazy_names
+from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .diffusion import DiffusionLoss

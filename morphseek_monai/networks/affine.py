@@ -5,7 +5,7 @@ from typing import List
 import torch
 from torch import Tensor, nn
 
-from morphseek_monai.fields.grid import build_axes
+from morphseek_monai.fields.axes import build_axes
 
 
 class AffineHead(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from morphseek_monai.fields.grid import build_axes
+from morphseek_monai.fields.axes import build_axes
 from morphseek_monai.networks.affine import affine_ddf
 
 

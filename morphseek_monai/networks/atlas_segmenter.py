@@ -74,7 +74,7 @@ class AtlasSegmenter(nn.Module):
 
     @torch.jit.unused
     def set_atlas(self, image: Tensor, labels: Tensor, probabilities: Tensor) -> None:
-        """Take an atlas, e.g. the parts of :class:`~morphseek_monai.registration.atlas.Atlas`.
+        """Take an atlas, e.g. the parts of :class:`~morphseek_monai.registration.atlas.groupwise.Atlas`.
 
         Args:
             image: template ``(1, 1, D, H, W)``, prepared as images to segment are.

@@ -5,7 +5,7 @@ from typing import Any, Optional, Tuple
 import torch
 from torch import Tensor, nn
 
-from morphseek_monai.fields.grid import is_plain_eager
+from morphseek_monai.fields.axes import is_plain_eager
 from morphseek_monai.networks.weight_gradient import weight_gradient
 
 CHANNELS_LAST = torch.channels_last_3d

@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from morphseek_monai.lazy import lazy_names
+from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .affine import Alignment, align
-    from .affine_file import read_affine
-    from .apply import warp_scan
-    from .bundles import find_bundle
-    from .composition import compose_transforms
-    from .determinant import determinant_map
-    from .evaluation import score_field, score_labels, score_points
+    from ..evaluation.learn2reg import evaluate_learn2reg
+    from ..evaluation.pair import score_field, score_labels, score_points
+    from ..evaluation.verdict import Check, judge
+    from ..inference.find import Search
+    from ..inference.similarity import local_correlation
+    from ..spatial.affine_file import read_affine
+    from ..spatial.apply import warp_scan
+    from ..spatial.compose import compose_transforms
+    from ..spatial.determinant import determinant_map
+    from ..spatial.invert import invert_transform
+    from ..spatial.point_table import read_points
+    from ..spatial.transform import make_transform, map_points, resample
+    from ..spatial.transform_file import read_transform, write_transform
+    from .align.align import Alignment, align
     from .folder import read_registration
-    from .infer import Search
-    from .inverse import invert_transform
-    from .learn2reg import evaluate_learn2reg
-    from .model import RegistrationModel, load_model
-    from .points import read_points
+    from .models.bundles import find_bundle
+    from .models.model import RegistrationModel, load_model
     from .result import RegistrationResult
-    from .similarity import local_correlation
-    from .transform import make_transform, map_points, resample
-    from .transform_file import read_transform, write_transform
-    from .verdict import Check, judge
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 

@@ -10,16 +10,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.data.grid import Grid
 from morphseek_monai.fields import warp
 from morphseek_monai.fields.separable import resize_smooth
-from morphseek_monai.registration.finest import FinestPair, finest_grid, finest_pair
-from morphseek_monai.registration.judging import moved, similarity_after
+from morphseek_monai.inference.instance_optimisation import Level, field_at, level_sizes, optimise
+from morphseek_monai.inference.similarity import contrasts_differ, foreground, local_correlation
+from morphseek_monai.registration.checks import moved, similarity_after
 from morphseek_monai.registration.native import transfer
-from morphseek_monai.registration.optimise import Level, field_at, level_sizes, optimise
-from morphseek_monai.registration.pairing import NetworkPair
-from morphseek_monai.registration.prepare import View, as_tensor, onto_grid
-from morphseek_monai.registration.similarity import contrasts_differ, foreground, local_correlation
+from morphseek_monai.registration.prepare.finest import FinestPair, finest_grid, finest_pair
+from morphseek_monai.registration.prepare.pair import NetworkPair
+from morphseek_monai.registration.prepare.resample import View, as_tensor, onto_grid
+from morphseek_monai.space.grid import Grid
 
 LEAST_SHARE = 0.75  # of the network grid's voxels along an axis; a level that has fewer is coarser
 
@@ -151,7 +151,7 @@ def pair_similarity(pair: NetworkPair, ddf: Tensor, grid: Grid) -> float:
     factor = np.array(grid.size) / np.array(ddf.shape[2:])
     place = np.diag([*factor, 1.0])
     place[:3, 3] = (factor - 1) / 2
-    own = Grid((ddf.shape[2], ddf.shape[3], ddf.shape[4]), grid.affine @ place)
+    own = Grid.from_size(ddf.shape[2:], grid.affine @ place)
     return similarity_after(pair, transfer(ddf, own, pair.grid).to(pair.image.device))
 
 

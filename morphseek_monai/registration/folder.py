@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from morphseek_monai.data.errors import DataError
-from morphseek_monai.data.files import require_file
-from morphseek_monai.data.grid import Grid
-from morphseek_monai.data.scan import read_series
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.base.files import require_file
+from morphseek_monai.data.scans.scan import read_series
+from morphseek_monai.space.grid import Grid
 
-from .transform_file import read_transform
+from ..spatial.transform_file import read_transform
 
 __all__ = ["Registration", "read_grid", "read_registration"]
 
@@ -95,4 +95,4 @@ def _grid(entry: Any) -> Grid:
     affine = np.array(entry["affine"], dtype=np.float64)
     if len(size) != 3 or affine.shape != (4, 4):
         raise ValueError(f"size {size}, affine {affine.shape}")
-    return Grid((size[0], size[1], size[2]), affine)
+    return Grid.from_size(size, affine)

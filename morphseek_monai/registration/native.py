@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.data.grid import Grid
 from morphseek_monai.fields import invert_by_voxel, transfer_ddf
-from morphseek_monai.registration.pairing import coarsened
-from morphseek_monai.registration.point_map import PointMap, as_is, sample
-from morphseek_monai.registration.transform import resample
+from morphseek_monai.space.grid import Grid
+from morphseek_monai.spatial.point_map import PointMap, as_is, sample
+from morphseek_monai.spatial.transform import resample
 
 COARSE_ITERATIONS = 20  # on a coarse grid
 FINE_ITERATIONS = 4  # from there, on the grid of the result
@@ -52,7 +51,7 @@ def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) ->
     """
     ddf = ddf.detach().float().cpu()
     on_grid = ddf.clone() if as_is(network_grid, grid) else transfer(ddf, network_grid, grid)
-    half = coarsened(grid, 2)
+    half = grid.coarsened(2)
     start, coarse = ddf, network_grid
     if 2 * math.prod(half.size) < math.prod(network_grid.size) and min(half.size) > 1:
         start, coarse = transfer(on_grid, grid, half), half

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from morphseek_monai.data.errors import DataError
+from morphseek_monai.base.errors import DataError
 
-from .infer import Search
+from ..inference.find import Search
 
 __all__ = ["RegisterOptions", "make_options"]
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from morphseek_monai.data.grid import Grid
-from morphseek_monai.data.scan import Scan
-from morphseek_monai.registration.intensity import Prepared
-from morphseek_monai.registration.memory import Plan
-from morphseek_monai.registration.model import RegistrationModel
-from morphseek_monai.registration.pairing import NetworkPair
-from morphseek_monai.version import __version__
+from morphseek_monai.base.version import __version__
+from morphseek_monai.data.scans.scan import Scan
+from morphseek_monai.registration.memory.plan import MemoryPlan
+from morphseek_monai.registration.models.model import RegistrationModel
+from morphseek_monai.registration.prepare.intensity import PreparedImage
+from morphseek_monai.registration.prepare.pair import NetworkPair
+from morphseek_monai.space.grid import Grid
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.result import RegistrationResult
@@ -27,7 +27,7 @@ def make_record(
     result: RegistrationResult,
     pair: NetworkPair,
     model: RegistrationModel,
-    plan: Plan,
+    plan: MemoryPlan,
     search: Mapping[str, Any],
     seconds: Mapping[str, float],
     arguments: Mapping[str, Any],
@@ -70,7 +70,7 @@ def peak_memory() -> int:
     return 0
 
 
-def _scan(scan: Scan, prepared: Prepared) -> dict[str, Any]:
+def _scan(scan: Scan, prepared: PreparedImage) -> dict[str, Any]:
     return {
         "path": scan.name,
         **_grid(scan.grid),

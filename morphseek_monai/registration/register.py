@@ -15,26 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphseek_monai.data.errors import DataError
-from morphseek_monai.data.scan import Scan, read_scan
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.data.scans.kind import CT_AIR
+from morphseek_monai.data.scans.scan import Scan, read_scan
+from morphseek_monai.evaluation.verdict import verdict
 from morphseek_monai.fields import jacobian_determinant
-from morphseek_monai.registration.bundles import choose_bundle
+from morphseek_monai.inference.find import Search, find_field, require_whole
+from morphseek_monai.registration.checks import make_checks, similarity_after, stage_similarities
 from morphseek_monai.registration.fit import Fitted, fit_field, foreground_at
-from morphseek_monai.registration.infer import Search, find_field, require_whole
-from morphseek_monai.registration.judging import make_checks, similarity_after, stage_similarities
-from morphseek_monai.registration.memory import Plan, plan_memory
-from morphseek_monai.registration.model import RegistrationModel, choose_device, load_model
+from morphseek_monai.registration.memory.plan import MemoryPlan, plan_memory
+from morphseek_monai.registration.models.bundles import choose_bundle
+from morphseek_monai.registration.models.model import RegistrationModel, choose_device, load_model
 from morphseek_monai.registration.native import native_field, native_map
-from morphseek_monai.registration.pairing import SEARCHED, Affine, coarsened, pair_scans
-from morphseek_monai.registration.point_map import Field, PointMap
+from morphseek_monai.registration.prepare.pair import SEARCHED, Affine, pair_scans
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
 from morphseek_monai.registration.start import choose_start, no_network
-from morphseek_monai.registration.transform import resample
-from morphseek_monai.registration.verdict import verdict
+from morphseek_monai.spatial.point_map import Field, PointMap
+from morphseek_monai.spatial.transform import resample
 
 LOG = logging.getLogger("morphseek")
-CT_AIR = -1000.0  # what a CT shows where there is nothing
 
 
 def register(
@@ -66,7 +66,7 @@ def register(
             ``itk.Image`` or a MetaTensor. Never changed.
         moving: the image that is brought to it, likewise.
         bundle: name or folder of a bundle, or a loaded model (for many pairs); None takes the one for the modalities,
-            see :func:`~morphseek_monai.registration.bundles.choose_bundle`.
+            see :func:`~morphseek_monai.registration.models.bundles.choose_bundle`.
         affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, and all keep the headers
             where the network registers from them as well; ``"off"`` trusts the headers; a file or a matrix ``(4, 4)``
             is used as it is, RAS mm, points of the fixed -> points of the moving image.
@@ -141,7 +141,7 @@ def _carry_out(
     modalities: tuple[str, str],
     search: Search,
     seed: int,
-    plan: Plan,
+    plan: MemoryPlan,
     arguments: dict[str, Any],
     clock: _Clock,
 ) -> RegistrationResult:
@@ -176,7 +176,7 @@ def _carry_out(
         notices += fitted.notices
         similarity["after"] = similarity.get("optimiser", answered)
     with clock("native grid"):
-        field_grid = coarsened(fixed_scan.grid, plan.field) if plan.field > 1 else fixed_scan.grid
+        field_grid = fixed_scan.grid.coarsened(plan.field) if plan.field > 1 else fixed_scan.grid
         final, on_network = fitted.fields(pair)
         tissue = foreground_at(pair, fitted.grid)
         native = native_field(final, fitted.grid, field_grid, tissue)
@@ -228,7 +228,7 @@ class _Clock:
             self.seconds[stage] = round(self.seconds.get(stage, 0.0) + perf_counter() - start, 3)
 
 
-def _coarser(plan: Plan) -> Plan:
+def _coarser(plan: MemoryPlan) -> MemoryPlan:
     """What to try where the memory does not suffice after all."""
     field = min(2 * plan.field, 4)
     notice = (

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.data.files import removed, replacing
-from morphseek_monai.data.grid import Grid
-from morphseek_monai.data.scan import Scan, read_series, same_type, write_scan
-from morphseek_monai.registration.apply import warp_scan
-from morphseek_monai.registration.point_map import Field, PointMap
-from morphseek_monai.registration.transform import composite
-from morphseek_monai.registration.transform_file import write_transform
-from morphseek_monai.registration.verdict import Check
+from morphseek_monai.base.files import removed, replacing
+from morphseek_monai.data.scans.scan import Scan, read_series, same_type, write_scan
+from morphseek_monai.evaluation.verdict import Check
+from morphseek_monai.space.grid import Grid
+from morphseek_monai.spatial.apply import warp_scan
+from morphseek_monai.spatial.point_map import Field, PointMap
+from morphseek_monai.spatial.transform import composite
+from morphseek_monai.spatial.transform_file import write_transform
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.report import ReportView

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from morphseek_monai.data.grid import Grid
-from morphseek_monai.data.scan import Scan
-from morphseek_monai.registration.point_map import PointMap
+from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.registration.report import ReportView
-from morphseek_monai.registration.transform import resample
+from morphseek_monai.space.grid import Grid
+from morphseek_monai.spatial.point_map import PointMap
+from morphseek_monai.spatial.transform import resample
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.result import RegistrationResult
@@ -69,7 +69,7 @@ class Planes:
         """One plane, as :func:`numpy.take` of the whole image."""
         size, shift = list(self.grid.size), np.eye(4)
         size[axis], shift[axis, 3] = 1, index
-        plane = Grid((size[0], size[1], size[2]), self.grid.affine @ shift)
+        plane = Grid.from_size(size, self.grid.affine @ shift)
         found = resample(self.scan.array, self.scan.affine, self.points, plane, outside=self.outside)
         return np.asarray(found.take(0, axis), dtype=np.float32)
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphseek_monai.registration.judging import moved, similarities
-from morphseek_monai.registration.pairing import NetworkPair
+from morphseek_monai.registration.checks import moved, similarities
+from morphseek_monai.registration.prepare.pair import NetworkPair
 
 # Images that were aligned before, as a data set's often are by their labels, keep that: an affine that only raises the
 # similarity a little costs Dice there (docs/benchmarks/affine.md).

@@ -8,8 +8,8 @@ from monai.utils.type_conversion import convert_to_numpy
 from scipy.ndimage import label as connected_components
 from torch import Tensor
 
-from ..data.checks import source_name
-from ..data.errors import DataError
+from ..base.errors import DataError
+from ..data.pairs.checks import source_name
 
 __all__ = ["body_mask"]
 

@@ -8,8 +8,8 @@ from typing import Any
 from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 
-from ..data.checks import source_name
-from ..data.errors import DataError
+from ..base.errors import DataError
+from ..data.pairs.checks import source_name
 
 __all__ = ["ByModalityd"]
 

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from monai.transforms.transform import Transform
 from torch import Tensor
 
-from ..data.files import replacing
-from ..data.naming import pair_name
-from ..data.nifti import read_native, require_same_grid, write_like, write_nifti
+from ..base.files import replacing
+from ..data.layouts.naming import pair_name
+from ..data.scans.stored import read_stored, require_same_grid, write_like, write_nifti
 from ..fields import resize_ddf, transfer_ddf, warp, warp_labels
-from ..fields.itk import write_itk_transform
+from ..spatial.displacement_file import write_itk_transform
 
 __all__ = ["SaveRegistrationd"]
 
@@ -92,8 +92,8 @@ class SaveRegistrationd(Transform):
         Returns:
             the item with ``<output>_path`` for every file written.
         """
-        fixed = read_native(str(data["fixed_image"]), "fixed image")
-        moving = read_native(str(data["moving_image"]), "moving image")
+        fixed = read_stored(str(data["fixed_image"]), "fixed image")
+        moving = read_stored(str(data["moving_image"]), "moving image")
         if self.same_grid:
             require_same_grid(fixed, moving)
         ddf = torch.as_tensor(data[self.key]).detach().cpu().float()
@@ -126,7 +126,7 @@ class SaveRegistrationd(Transform):
                 image = torch.from_numpy(moving.array.astype(np.float32))
                 write_like(path, _warp(warp, image, native, "replicate").numpy(), fixed)
             elif output == "warped_label":
-                label = read_native(str(data["moving_label"]), "moving label")
+                label = read_stored(str(data["moving_label"]), "moving label")
                 require_same_grid(moving, label)
                 # int64 holds every label dtype, also uint16 and floats, which torch cannot gather by
                 ids = torch.from_numpy(label.array.astype(np.int64))

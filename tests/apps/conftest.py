@@ -14,7 +14,7 @@ import pytest
 
 from morphseek_monai.apps.main import main
 from morphseek_monai.data import write_phantom
-from morphseek_monai.data.nifti import write_nifti
+from morphseek_monai.data.scans.stored import write_nifti
 
 Rewrite = Callable[..., None]
 

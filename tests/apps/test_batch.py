@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 
 from morphseek_monai.apps.main import main
-from morphseek_monai.registration.batch import Share
-from morphseek_monai.registration.pair_list import PairRow
+from morphseek_monai.registration.batch.run import Share
+from morphseek_monai.registration.batch.table import PairRow
 
 OUTCOMES = ("succeeded", "doubtful", "failed", "error", "not done")
 PAIRS = ((1, 2), (3, 4), (2, 1), (4, 3))
-COUNT = "morphseek_monai.registration.batch_summary.count_outcomes"
+COUNT = "morphseek_monai.registration.batch.summary.count_outcomes"
 QUICK = ("--bundle", "morphseek_phantom", "--report=False")
 
 
@@ -43,7 +43,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
     def run_batch(rows: Sequence[PairRow], folder: Path, share: Share, overwrite: bool) -> None:
         ran.rows, ran.share, ran.overwrite = rows, share, overwrite
 
-    monkeypatch.setattr("morphseek_monai.registration.batch.run_batch", run_batch)
+    monkeypatch.setattr("morphseek_monai.registration.batch.run.run_batch", run_batch)
     monkeypatch.setattr(COUNT, lambda rows, folder: dict(zip(OUTCOMES, (1, 0, 0, 0, 0))))
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)

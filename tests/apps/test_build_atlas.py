@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from morphseek_monai.apps.build_atlas import build_atlas
+from morphseek_monai.base.errors import DataError
 from morphseek_monai.data import write_phantom
-from morphseek_monai.data.errors import DataError
 from morphseek_monai.networks import AffineFirst, AtlasSegmenter, MorphSeekNet
 
 MakeNet = Callable[..., MorphSeekNet]

@@ -150,7 +150,7 @@ def test_an_estimate_of_what_cannot_run(
     def fail(*_: object) -> None:
         raise RuntimeError("one iteration at 16 x 16 x 16 failed: ValueError: no")
 
-    monkeypatch.setattr("morphseek_monai.apps.run_checks.estimate_cost", fail)
+    monkeypatch.setattr("morphseek_monai.doctor.run.estimate_cost", fail)
     checked = check(folder, "--config", PHANTOM, "--estimate", "True")
     assert (
         checked.code == 1 and checked.only("cost")["what"].endswith("ValueError: no") and checked.report["cost"] is None

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from morphseek_monai.data.nifti import write_nifti
+from morphseek_monai.data.scans.stored import write_nifti
 
 Check = Callable[..., Any]
 Rewrite = Callable[..., None]

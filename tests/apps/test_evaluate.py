@@ -12,7 +12,7 @@ import pytest
 
 from morphseek_monai.apps.main import main
 from morphseek_monai.registration.folder import read_registration
-from morphseek_monai.registration.transform import map_points
+from morphseek_monai.spatial.transform import map_points
 
 
 def labels(folder: Path) -> list[str]:

@@ -12,8 +12,8 @@ import torch
 
 from morphseek_monai.apps.main import main
 from morphseek_monai.registration.folder import read_grid
-from morphseek_monai.registration.transform import make_transform
-from morphseek_monai.registration.transform_file import write_transform
+from morphseek_monai.spatial.transform import make_transform
+from morphseek_monai.spatial.transform_file import write_transform
 
 
 def test_simpleitk_comes_back_with_the_inverse(

@@ -11,8 +11,8 @@ import torch
 
 from morphseek_monai.apps.main import main
 from morphseek_monai.registration.folder import read_grid, read_registration
-from morphseek_monai.registration.transform import linear_of, make_transform, members
-from morphseek_monai.registration.transform_file import write_transform
+from morphseek_monai.spatial.transform import linear_of, make_transform, members
+from morphseek_monai.spatial.transform_file import write_transform
 
 
 def run(folder: Path, out: Path, *options: str) -> np.ndarray:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from morphseek_monai.apps.register import register
-from morphseek_monai.registration.bundles import find_bundle
+from morphseek_monai.registration.models.bundles import find_bundle
 
 from .register_runs import QUICK, Outcome, copy_bundle, run, write_pair
 

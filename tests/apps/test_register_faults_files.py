@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-from morphseek_monai.data.errors import DataError
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.inference.find import Search
 from morphseek_monai.networks import MorphSeekNet
-from morphseek_monai.registration.bundles import find_bundle
-from morphseek_monai.registration.infer import Search
-from morphseek_monai.registration.model import RegistrationModel, load_model
+from morphseek_monai.registration.models.bundles import find_bundle
+from morphseek_monai.registration.models.model import RegistrationModel, load_model
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from morphseek_monai.apps.main import COMMANDS
-from morphseek_monai.data.grid import Grid
-from morphseek_monai.data.scan import write_scan
+from morphseek_monai.data.scans.scan import write_scan
+from morphseek_monai.space.grid import Grid
 
 PROGRAM = """
 import contextlib, io, json, sys

@@ -20,9 +20,9 @@ from scipy.spatial.transform import Rotation
 from torch import nn
 
 import morphseek_monai
-from morphseek_monai.handlers.weights import load_weights
 from morphseek_monai.metrics import hard_dice
-from morphseek_monai.registration.atlas_subjects import atlas_preprocessing
+from morphseek_monai.networks.weights import load_weights
+from morphseek_monai.registration.atlas.subjects import atlas_preprocessing
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 BUNDLE = BUNDLES / "morphseek_brain_atlas_segmentation"

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from morphseek_monai.data.errors import DataError
-from morphseek_monai.data.scan import read_scan
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.data.scans.scan import read_scan
+from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.instance_optimisation import Optimised, optimise
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration import fit as fit_module
-from morphseek_monai.registration import memory
 from morphseek_monai.registration.fit import Fitted, fit_field
-from morphseek_monai.registration.infer import Search
-from morphseek_monai.registration.model import RegistrationModel
-from morphseek_monai.registration.optimise import Optimised, optimise
-from morphseek_monai.registration.pairing import NetworkPair, pair_scans
+from morphseek_monai.registration.memory import plan as memory
+from morphseek_monai.registration.models.model import RegistrationModel
+from morphseek_monai.registration.prepare.pair import NetworkPair, pair_scans
 from morphseek_monai.registration.register import register
 
-from .conftest import Brains
+from ..scenes import Brains
 
 
 def pair_of(fixed: Any, moving: Any, model: RegistrationModel) -> NetworkPair:

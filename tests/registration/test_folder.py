@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from morphseek_monai.data.errors import DataError
+from morphseek_monai.base.errors import DataError
 from morphseek_monai.registration.folder import read_grid, read_registration
 
 

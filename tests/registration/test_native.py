@@ -10,11 +10,11 @@ import torch
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
-from morphseek_monai.data.grid import Grid
 from morphseek_monai.fields import transfer_ddf
 from morphseek_monai.registration.native import border_displacement, native_field, native_map
+from morphseek_monai.space.grid import Grid
 
-from .conftest import turned
+from ..scenes import turned
 
 NETWORK = Grid((20, 18, 16), turned((10, -15, 25), (-20, 5, 40)) @ np.diag([4.0, 4.0, 4.0, 1.0]))
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from morphseek_monai.apps.register import register as command
-from morphseek_monai.data.errors import DataError
-from morphseek_monai.registration.infer import Search
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.inference.find import Search
 from morphseek_monai.registration.options import RegisterOptions, make_options
 from morphseek_monai.registration.register import register
 

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from morphseek_monai import __version__
+from morphseek_monai.inference.find import Search
 from morphseek_monai.registration import record as record_module
-from morphseek_monai.registration.infer import Search
-from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.record import peak_memory, versions
 from morphseek_monai.registration.register import register
 
-from .conftest import Brains, turned
+from ..scenes import Brains, turned
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
 
-from morphseek_monai.data.errors import DataError
-from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.register import register
-from morphseek_monai.registration.transform import map_points
+from morphseek_monai.spatial.transform import map_points
 
-from .conftest import Brains, centred, turned
+from ..scenes import Brains, centred, turned
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +266,7 @@ class TestArguments:
             register(brains.image(0), brains.image(1), bundle=model, fixed_modality="ct")
 
     def test_samples_give_an_uncertainty_map(self, brains: Brains, model: RegistrationModel, tmp_path: Path) -> None:
-        from morphseek_monai.registration.infer import Search
+        from morphseek_monai.inference.find import Search
 
         result = register(brains.image(0), brains.image(1), bundle=model, search=Search(samples=3))
         assert result.uncertainty is not None and result.uncertainty.shape == brains.arrays[0].shape

@@ -13,15 +13,15 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from morphseek_monai.data.errors import DataError
-from morphseek_monai.registration.infer import Search
-from morphseek_monai.registration.model import RegistrationModel
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.inference.find import Search
+from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
-from morphseek_monai.registration.transform import map_points, to_ddf
-from morphseek_monai.registration.transform_file import read_transform
+from morphseek_monai.spatial.transform import map_points, to_ddf
+from morphseek_monai.spatial.transform_file import read_transform
 
-from .conftest import Brains, centred, turned
+from ..scenes import Brains, centred, turned
 
 FILES = {"warped.nii.gz", "jacobian.nii.gz", "transform.h5", "inverse.h5", "result.json"}
 
@@ -164,10 +164,10 @@ def test_result_json_is_written_last(
 
 def test_a_coarse_field_is_shown_on_the_fixed_grid(images: tuple[Any, Any], model: RegistrationModel) -> None:
     from morphseek_monai.registration import register as module
-    from morphseek_monai.registration.memory import Plan
+    from morphseek_monai.registration.memory.plan import MemoryPlan
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "plan_memory", lambda *_: Plan(1, 2, 2, 1.0, ("coarser",)))
+        patch.setattr(module, "plan_memory", lambda *_: MemoryPlan(1, 2, 2, 1.0, ("coarser",)))
         result = register(*images, bundle=model, affine="off")
     assert result.field_grid.size == (20, 19, 18) and "coarser" in result.notices
     view = result.view()
@@ -193,8 +193,8 @@ def test_negative_ids_are_labels_if_the_user_says_so(result: RegistrationResult,
 def test_a_series_and_a_ct_are_carried_like_by_warp_scan(result: RegistrationResult, images: tuple[Any, Any]) -> None:
     import dataclasses
 
-    from morphseek_monai.data.scan import read_series
-    from morphseek_monai.registration.apply import warp_scan
+    from morphseek_monai.data.scans.scan import read_series
+    from morphseek_monai.spatial.apply import warp_scan
 
     ct = dataclasses.replace(result, outside=-1000.0)
     moving = images[1].get_fdata(dtype=np.float32)
@@ -273,8 +273,8 @@ def test_a_folder_that_cannot_be_emptied_is_told(result: RegistrationResult, tmp
 
 
 def test_the_moving_image_is_shown_as_it_would_be_resampled(result: RegistrationResult) -> None:
-    from morphseek_monai.registration.point_map import PointMap
-    from morphseek_monai.registration.transform import resample
+    from morphseek_monai.spatial.point_map import PointMap
+    from morphseek_monai.spatial.transform import resample
 
     view, grid, moving = result.view(), result.fixed.grid, result.moving
     for shown, matrix in ((view.before, np.eye(4)), (view.aligned, result.affine)):

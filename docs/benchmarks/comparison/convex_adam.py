@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from morphseek_monai.data.nifti import read_native
+from morphseek_monai.data.scans.stored import read_stored
 
 from .convert import from_voxels
 from .tool import Registration, Tool
@@ -39,7 +39,7 @@ class ConvexAdam(Tool):
         def resample(label: str) -> NDArray[Any]:
             # the package's apply_convex(), which knows linear interpolation only, with nearest neighbour
             places = field.transpose(3, 0, 1, 2) + np.indices(field.shape[:3])
-            warped: NDArray[Any] = map_coordinates(read_native(label).array, places, order=0)
+            warped: NDArray[Any] = map_coordinates(read_stored(label).array, places, order=0)
             return warped
 
         return Registration(from_voxels(field), resample)

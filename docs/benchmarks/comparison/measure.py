@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphseek_monai.data.nifti import read_native, require_same_grid
+from morphseek_monai.data.scans.stored import read_stored, require_same_grid
 from morphseek_monai.fields import njd_percent, sdlogj, sdlogj_l2r
 from morphseek_monai.metrics import RegistrationDice, RegistrationHD95, hard_dice
 
@@ -77,7 +77,7 @@ def judge(registration: Registration, pair: Pair, num_labels: int) -> tuple[Scor
         pair: with the label maps.
         num_labels: number of labels with the background.
     """
-    fixed, moving = (read_native(pair[end]["label"], "label") for end in ("fixed", "moving"))
+    fixed, moving = (read_stored(pair[end]["label"], "label") for end in ("fixed", "moving"))
     require_same_grid(fixed, moving)
     ddf = registration.ddf
     label = torch.stack([torch.from_numpy(native.array.astype(np.int64)) for native in (moving, fixed)])[None]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 _HANGING = axcodes2ornt(("L", "P", "I"))  # type: ignore[no-untyped-call]
 
 
-class Volume(Protocol):
+class Sliced(Protocol):
     """What a plane can be taken of: an array ``(X, Y, Z)``, or an image that is computed where it is looked at."""
 
     @property
@@ -92,7 +92,7 @@ class Cuts:
         voxel: NDArray[np.float64] = np.clip(np.rint(self.point), 0, np.array(self.size) - 1)
         return voxel
 
-    def picture(self, volume: Volume, plane: Plane) -> NDArray[Any]:
+    def picture(self, volume: Sliced, plane: Plane) -> NDArray[Any]:
         """Cut a plane.
 
         Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .view import Facts
 
 if TYPE_CHECKING:
-    from morphseek_monai.registration.verdict import Check
+    from morphseek_monai.evaluation.verdict import Check
 
 SIGNS = {"succeeded": "✓", "doubtful": "?", "failed": "✗"}
 STAGES = {"before": "by the headers", "affine": "after the affine", "after": "registered"}

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from morphseek_monai.fields import ddf_to_world
 
-from .planes import Volume
+from .planes import Sliced
 
 if TYPE_CHECKING:
-    from morphseek_monai.registration.verdict import Check
+    from morphseek_monai.evaluation.verdict import Check
 
 _SLAB = 16  # slices whose vectors are converted at once: a field in mm beside the one in voxels may not fit
 VERDICTS = ("succeeded", "doubtful", "failed")
@@ -57,8 +57,8 @@ class ReportView:
     metrics: Mapping[str, Mapping[str, float]]
     affine: NDArray[np.float64]
     fixed: NDArray[Any]
-    before: Volume
-    aligned: Volume
+    before: Sliced
+    aligned: Sliced
     warped: NDArray[np.float32]
     ddf: NDArray[np.float32]
     jacobian: NDArray[np.float32]
@@ -70,7 +70,7 @@ class ReportView:
         shape = self.fixed.shape
         if len(shape) != 3:
             raise ValueError(f"ReportView() 'fixed' must have shape (X, Y, Z), got {list(shape)}")
-        volumes: dict[str, Volume | None] = {
+        volumes: dict[str, Sliced | None] = {
             "before": self.before,
             "aligned": self.aligned,
             "warped": self.warped,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from morphseek_monai.data.files import replacing
+from morphseek_monai.base.files import replacing
 
 from .figure import make_figure
 from .page import make_page

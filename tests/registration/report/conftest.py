@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from morphseek_monai.evaluation.verdict import Check
 from morphseek_monai.fields import jacobian_determinant
 from morphseek_monai.registration.report import ReportView
-from morphseek_monai.registration.verdict import Check
 
 MakeView = Callable[..., ReportView]
 SIZE = (14, 16, 20)

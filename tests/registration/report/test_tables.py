@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from morphseek_monai.evaluation.verdict import Check
 from morphseek_monai.registration.report.tables import checks_table, facts_tables, mark, metrics_table, number
-from morphseek_monai.registration.verdict import Check
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morphseek_monai.data.errors import DataError
+from morphseek_monai.base.errors import DataError
 from morphseek_monai.registration.report import ReportView, write_report
 from morphseek_monai.registration.report.panels import make_panels
 

@@ -1,0 +1,100 @@
+"""The one exception for anything wrong with the user's data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+__all__ = ["DataError", "collect_complaints", "complain", "find_data_error"]
+
+
+class DataError(ValueError):
+    """A file or a list of files is not what registration needs.
+
+    The message is one line: the file, what was expected, what was found, and the cure. Command line programs
+    print it and exit with code 2; everything else lets it pass.
+
+    Args:
+        message: the line.
+
+    Example:
+        >>> raise DataError("scan.nii.gz is empty (0 bytes); copy it again")
+        Traceback (most recent call last):
+        ...
+        morphseek_monai.base.errors.DataError: scan.nii.gz is empty (0 bytes); copy it again
+    """
+
+    def __init__(self, message: str) -> None:
+        # a DataLoader worker's exception is re-created in the main process with the worker's whole traceback
+        # as its message; the original line is the last one of that text
+        marker = f"{type(self).__name__}: "
+        if "Original Traceback" in message and marker in message:
+            message = message.rsplit(marker, 1)[1]
+        super().__init__(" ".join(message.split()))
+
+
+def find_data_error(error: BaseException) -> DataError | None:
+    """Find the :class:`DataError` that MONAI's ``RuntimeError: applying transform ...`` buries.
+
+    Args:
+        error: what was caught around a transform, a data loader or an engine.
+
+    Returns:
+        the DataError among ``error`` and its causes, or None.
+
+    Example:
+        >>> try:
+        ...     try:
+        ...         raise DataError("scan.nii.gz is empty")
+        ...     except DataError as inner:
+        ...         raise RuntimeError("applying transform") from inner
+        ... except RuntimeError as outer:
+        ...     print(find_data_error(outer))
+        scan.nii.gz is empty
+    """
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if isinstance(link, DataError):
+            return link
+        seen.add(id(link))
+        link = link.__cause__ or link.__context__
+    return None
+
+
+_complaints: ContextVar[list[DataError] | None] = ContextVar("complaints", default=None)
+
+
+@contextmanager
+def collect_complaints() -> Iterator[list[DataError]]:
+    """Let the readers of a folder go on after what they :func:`complain` of, to list all faults at once.
+
+    Example:
+        >>> with collect_complaints() as complaints:
+        ...     complain(DataError("a.nii.gz does not exist"))
+        ...     complain(DataError("b.nii.gz does not exist"))
+        >>> [str(error) for error in complaints]
+        ['a.nii.gz does not exist', 'b.nii.gz does not exist']
+    """
+    found: list[DataError] = []
+    token = _complaints.set(found)
+    try:
+        yield found
+    finally:
+        _complaints.reset(token)
+
+
+def complain(error: DataError) -> None:
+    """Raise ``error``; within :func:`collect_complaints` only note it.
+
+    Args:
+        error: a fault of one file or entry, without which the rest of a list can still be read.
+
+    Raises:
+        DataError: ``error``.
+    """
+    found = _complaints.get()
+    if found is None:
+        raise error
+    found.append(error)

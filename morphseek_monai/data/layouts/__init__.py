@@ -1,0 +1,1 @@
+"""The layouts of public data sets: where subjects, images, labels and pairs stand."""

@@ -1,0 +1,1 @@
+"""Pairs of subjects for training, and how their images are loaded."""

@@ -1,0 +1,1 @@
+"""Phantoms: synthetic subjects that need no download."""

@@ -1,0 +1,1 @@
+"""Scores of finished registrations against labels, points and references; the verdict of a registration."""

@@ -1,0 +1,202 @@
+"""Learn2Reg's official evaluation of a folder of displacement fields, number for number.
+
+Hering et al., "Learn2Reg: comprehensive multi-task medical image registration challenge", IEEE TMI 2023. Written from
+the definitions, which differ from this package's own metrics in places:
+
+- fields are in voxels of arrays, headers do not count; labels are looked up by ``scipy.ndimage.map_coordinates`` of
+  order 0, for which everything beyond the outermost voxel centres is background;
+- Dice and HD95 of a label that either map lacks do not count; HD95 is in voxels, weighed by surface area;
+- ``LogJacDetStd`` adds 3 to the determinant, which hides folds: the official number of folds is always 0. Here
+  ``njd_percent`` stands beside it;
+- landmarks are voxel indices; the field is read between voxels by a cubic spline;
+- ``"30"`` among the aggregates is the 0.3-quantile over the pairs where more is better or of distances of surfaces, and
+  the 0.7-quantile of ``LogJacDetStd`` and of landmarks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.data.layouts.learn2reg import label_names, validation_pairs
+from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_dataset_json
+from morphseek_monai.data.layouts.naming import pair_name, parse_name
+from morphseek_monai.data.scans.stored import StoredImage, read_stored
+from morphseek_monai.fields import njd_percent, sdlogj_l2r
+
+from .hausdorff import hd95_learn2reg
+
+__all__ = ["evaluate_learn2reg"]
+
+VERSION = "2.0"  # of the official evaluation whose layout this is
+_POINTS = {"TRE_kp": "keypoints", "TRE_lm": "landmarks"}
+_HIGHER_QUANTILE = ("LogJacDetStd", "njd_percent", *_POINTS)
+Case = dict[str, dict[str, Any]]
+
+
+def evaluate_learn2reg(
+    fields: str | os.PathLike[str],
+    dataset_dir: str | os.PathLike[str],
+    json: str | None = None,
+    labels: Sequence[int] | None = None,
+    masked: bool = False,
+) -> dict[str, Any]:
+    """Evaluate the field of every pair of ``registration_val``.
+
+    Args:
+        fields: folder of ``disp_FFFF_mmmm_MMMM_mmmm.nii.gz`` (fixed first), or of the short names ``disp_FFFF_MMMM``
+            that the official evaluation accepts for equal modalities and for 0000 <- 0001; ``.npz`` of one array too.
+        dataset_dir: the Learn2Reg folder.
+        json: see :func:`~morphseek_monai.data.find_dataset_json`.
+        labels: ids that count; by default all that the json names, without 0.
+        masked: take LogJacDetStd inside the fixed image's mask, as in tasks with masked evaluation.
+
+    Returns:
+        ``name``, ``aggregates`` (mean, std and "30" of each metric), ``cases`` (mean and details of each pair) and
+        ``eval_version``, laid out as the official ``metrics.json``.
+
+    Raises:
+        DataError: a field is missing, has another shape than the fixed image, or values that are not finite; a mask or
+            label map is missing.
+    """
+    folder = Path(fields)
+    pairs = validation_pairs(dataset_dir, json)
+    path = find_dataset_json(dataset_dir, json)
+    content = read_dataset_json(path)
+    wanted = [index for index in label_names(dataset_dir, json) if index] if labels is None else list(labels)
+    files = [_find_field(folder, pair) for pair in pairs]
+    cases = {
+        _case_name(pair): _evaluate_pair(_read_field(file), pair, wanted, masked)
+        for file, pair in zip(files, pairs, strict=True)
+    }
+    return {
+        "name": content.get("name", path.name.removesuffix("_dataset.json")),
+        "aggregates": _aggregate(list(cases.values())),
+        "cases": cases,
+        "eval_version": VERSION,
+    }
+
+
+def _find_field(folder: Path, pair: Mapping[str, Mapping[str, str]]) -> Path:
+    fixed, moving = pair["fixed"]["image"], pair["moving"]["image"]
+    names = [pair_name(fixed, moving)]
+    ends = [parse_name(path) for path in (fixed, moving)]
+    if ends[0] and ends[1]:
+        modalities = (ends[0].modality, ends[1].modality)
+        if modalities[0] == modalities[1] or modalities == ("0000", "0001"):
+            names.append(pair_name(fixed, moving, short=True))
+    for name in names:
+        for suffix in (".nii.gz", ".npz"):
+            if (path := folder / f"disp_{name}{suffix}").is_file():
+                return path
+    raise DataError(
+        f"{folder} has no disp_{names[0]}.nii.gz, the field of a registration_val pair; write the fields of all pairs"
+    )
+
+
+def _read_field(path: Path) -> NDArray[np.float64]:
+    """A field ``(X, Y, Z, 3)`` in voxels."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                (name,) = archive.files
+                field = archive[name].astype(np.float64)
+        else:
+            loaded: Any = nib.load(path)
+            field = loaded.get_fdata()
+    except Exception as error:
+        raise DataError(f"field {path} cannot be read ({error!r:.100}); write it again") from error
+    if not np.isfinite(field).all():
+        raise DataError(f"field {path} has NaN or infinite displacements; register the pair again")
+    return np.asarray(field, dtype=np.float64)
+
+
+def _evaluate_pair(
+    field: NDArray[np.float64], pair: Mapping[str, Mapping[str, str]], labels: Sequence[int], masked: bool
+) -> Case:
+    for subject in pair.values():
+        if "label" not in subject:
+            raise DataError(f"{subject['image']} has no label map in labelsTr; add it, or evaluate other pairs")
+    fixed, moving = (read_stored(pair[end]["label"], "label") for end in ("fixed", "moving"))
+    if field.shape != (*fixed.array.shape, 3):
+        raise DataError(
+            f"field of {pair['fixed']['id']} must have shape {(*fixed.array.shape, 3)}, got {field.shape};"
+            " write it at full resolution, components last"
+        )
+    ddf = torch.from_numpy(field).permute(3, 0, 1, 2)[None]
+    result = {
+        "LogJacDetStd": _single(float(sdlogj_l2r(ddf, _mask(pair["fixed"]) if masked else None))),
+        "njd_percent": _single(float(njd_percent(ddf))),
+    }
+    where = np.indices(fixed.array.shape) + field.transpose(3, 0, 1, 2)
+    warped = map_coordinates(np.asarray(moving.array, dtype=np.float64), where, order=0)
+    dice, distances = [], []
+    for index in labels:
+        masks = [array == index for array in (fixed.array, warped, moving.array)]
+        known = masks[0].any() and masks[2].any()
+        dice.append(2 * int((masks[0] & masks[1]).sum()) / int(masks[0].sum() + masks[1].sum()) if known else np.nan)
+        distances.append(hd95_learn2reg(masks[0], masks[1]) if known else np.nan)
+    result["DSC"] = _several(dice)
+    result["HD95"] = _several(distances)
+    return result | {name: _several(errors) for name, errors in _landmark_errors(field, pair, moving)}
+
+
+def _landmark_errors(
+    field: NDArray[np.float64], pair: Mapping[str, Mapping[str, str]], moving: StoredImage
+) -> Iterator[tuple[str, list[float]]]:
+    for name, role in _POINTS.items():
+        paths = [_points_file(pair[end]["image"], role) for end in ("fixed", "moving")]
+        if not all(path.is_file() for path in paths):
+            continue
+        fixed_points, moving_points = (np.loadtxt(path, delimiter=",", ndmin=2) for path in paths)
+        shift = np.stack([map_coordinates(field[..., axis], fixed_points.T) for axis in range(3)], axis=1)
+        spacing = np.array(moving.header.get_zooms()[:3], dtype=np.float64)
+        yield name, np.linalg.norm((fixed_points + shift - moving_points) * spacing, axis=1).tolist()
+
+
+def _points_file(image: str, role: str) -> Path:
+    path = Path(image)
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    return path.parent.with_name(path.parent.name.replace("images", role)) / f"{name}.csv"
+
+
+def _mask(subject: Mapping[str, str]) -> torch.Tensor:
+    if "mask" not in subject:
+        raise DataError(f"{subject['image']} has no mask in masksTr; add it, or evaluate without --masked")
+    return torch.from_numpy(np.asarray(read_stored(subject["mask"], "mask").array != 0))[None, None]
+
+
+def _case_name(pair: Mapping[str, Mapping[str, str]]) -> str:
+    names = []
+    for end in ("fixed", "moving"):
+        parts = parse_name(pair[end]["image"])
+        names.append(f"{parts.case}_{parts.modality}" if parts else pair[end]["id"])
+    return "<--".join(names)
+
+
+def _single(value: float) -> dict[str, Any]:
+    return {"mean": value, "detailed": value}
+
+
+def _several(values: list[float]) -> dict[str, Any]:
+    known = [value for value in values if not np.isnan(value)]
+    return {"mean": float(np.mean(known)) if known else np.nan, "detailed": values}
+
+
+def _aggregate(cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+    names = [name for name in cases[0] if all(name in case for case in cases)]
+    result = {}
+    for name in names:
+        means = np.array([case[name]["mean"] for case in cases])
+        quantile = float(np.quantile(means, 0.7 if name in _HIGHER_QUANTILE else 0.3))
+        result[name] = {"mean": float(means.mean()), "std": float(means.std()), "30": quantile}
+    return result

@@ -1,0 +1,111 @@
+"""The numbers of ``morphseek evaluate`` as a table, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .pair import QUANTILES, LabelScore, Landmarks, Regularity
+
+__all__ = ["learn2reg_table", "pair_csv", "pair_json", "pair_table"]
+
+TwoLandmarks = tuple[Landmarks, Landmarks]  # before and after
+_COLUMNS = ("dice_before", "dice_after", "hd95_before", "hd95_after")
+
+
+def pair_table(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> str:
+    """Lines for people: every label, the mean, landmarks, the field."""
+    lines = []
+    if scores:
+        lines.append(f"{'LABEL':>8}  {'DICE before':>11}  {'after':>7}  {'HD95 mm before':>14}  {'after':>7}")
+        rows = [(str(score.label), score[1:]) for score in scores] + [("mean", tuple(_means(scores)))]
+        for name, values in rows:
+            cells = [_cell(value, 3 if n < 2 else 2) for n, value in enumerate(values)]
+            lines.append(f"{name:>8}  {cells[0]:>11}  {cells[1]:>7}  {cells[2]:>14}  {cells[3]:>7}")
+        missing = sum(np.isnan(score.dice_after) for score in scores)
+        if missing:
+            lines.append(f"{missing} of {len(scores)} labels are in one map only and do not count")
+    if landmarks is not None:
+        for when, result in zip(("before", "after"), landmarks, strict=True):
+            quantiles = ", ".join(f"{100 * q:.0f} %: {v:.2f}" for q, v in zip(QUANTILES, result.quantiles, strict=True))
+            lines.append(
+                f"landmarks {when}: {result.mean:.2f} +- {result.std:.2f} mm ({quantiles}, most: {result.maximum:.2f})"
+            )
+    lines.append(
+        f"field: {regularity.njd_percent:.4g} % folded, SDlogJ {regularity.sdlogj:.4f},"
+        f" SDlogJ as in Learn2Reg {regularity.sdlogj_l2r:.4f}"
+    )
+    return "\n".join(lines)
+
+
+def pair_json(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> str:
+    """The same as JSON; null where a value does not exist or is infinite."""
+    content: dict[str, Any] = {"labels": [score._asdict() for score in scores]}
+    if scores:
+        content["mean"] = dict(zip(_COLUMNS, _means(scores), strict=True))
+    if landmarks is not None:
+        content["landmarks_mm"] = {
+            when: result._asdict() | {"quantiles": dict(zip(map(str, QUANTILES), result.quantiles, strict=True))}
+            for when, result in zip(("before", "after"), landmarks, strict=True)
+        }
+    content["field"] = regularity._asdict()
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def pair_csv(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> str:
+    """The same as a table ``metric,label,before,after``; an empty cell where there is no value."""
+    rows: list[Sequence[Any]] = []
+    for score in scores:
+        rows.append(("dice", score.label, score.dice_before, score.dice_after))
+        rows.append(("hd95_mm", score.label, score.hd95_before, score.hd95_after))
+    if landmarks is not None:
+        before, after = landmarks
+        rows.append(("tre_mm_mean", "", before.mean, after.mean))
+        rows.append(("tre_mm_std", "", before.std, after.std))
+        rows += [
+            (f"tre_mm_q{100 * q:.0f}", "", b, a)
+            for q, b, a in zip(QUANTILES, before.quantiles, after.quantiles, strict=True)
+        ]
+        rows.append(("tre_mm_max", "", before.maximum, after.maximum))
+    rows += [(name, "", "", value) for name, value in regularity._asdict().items()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("metric", "label", "before", "after"))
+    writer.writerows([["" if isinstance(cell, float) and np.isnan(cell) else cell for cell in row] for row in rows])
+    return text.getvalue()
+
+
+def learn2reg_table(result: dict[str, Any]) -> str:
+    """Lines for people: every pair, then mean, standard deviation and the quantile of the official evaluation."""
+    names = list(result["aggregates"])
+    cases = {case: [values[name]["mean"] for name in names] for case, values in result["cases"].items()}
+    ends = {end: [result["aggregates"][name][end] for name in names] for end in ("mean", "std", "30")}
+    width = max(len(name) for name in (*cases, "PAIR"))
+    lines = [f"{'PAIR':<{width}}" + "".join(f"  {name:>12}" for name in names)]
+    for name, values in (cases | ends).items():
+        lines.append(f"{name:<{width}}" + "".join(f"  {_cell(value, 4):>12}" for value in values))
+    return "\n".join(lines)
+
+
+def _means(scores: Sequence[LabelScore]) -> list[float]:
+    """Mean of each column over the labels that both maps have; NaN without any."""
+    table = np.array([score[1:] for score in scores], dtype=np.float64)
+    known = table[~np.isnan(table[:, 1])]
+    return known.mean(axis=0).tolist() if len(known) else [np.nan] * len(_COLUMNS)
+
+
+def _cell(value: float, digits: int) -> str:
+    return "-" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not np.isfinite(content) else content

@@ -1,0 +1,69 @@
+"""How well two images agree, without labels: one number for MR, CT and pairs of both."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from morphseek_monai.inference.image_forces import FLOOR, window_means
+from morphseek_monai.losses import LNCCLoss
+
+WINDOW = 9
+NEGATIVE = 0.25  # share of negatively correlated windows; T1 pairs have 0.05, T1 and T2 more than a half
+FOREGROUND = 0.1  # of the prepared intensities, which are in [0, 1]; noise in the air stays below
+
+
+def local_correlation(fixed: Tensor, warped: Tensor, mask: Tensor | None = None, window: int = WINDOW) -> Tensor:
+    """Mean squared local correlation, from 0 (unrelated) to 1 (locally linear functions of each other).
+
+    Squared, so that inverted contrast (T1 and T2, MR and CT) counts as agreement, as in ANTs' CC metric; local, so that
+    bias fields do not count.
+
+    Args:
+        fixed: ``(1, 1, D, H, W)``.
+        warped: ``(B, 1, D, H, W)``, several candidates for the same fixed image.
+        mask: which windows count, by their centres, ``(1, 1, D, H, W)`` bool; None counts all.
+        window: edge of the cubic window in voxels.
+
+    Returns:
+        ``(B,)``.
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16, 16)
+        >>> inside = torch.zeros(1, 1, 16, 16, 16, dtype=torch.bool)
+        >>> inside[..., 4:12, 4:12, 4:12] = True  # windows at the border see zeros beyond it
+        >>> round(local_correlation(image, 1 - image, inside).item(), 2)
+        1.0
+    """
+    loss = LNCCLoss(window)
+    with torch.no_grad():
+        return torch.stack([-loss(item[None], fixed, mask) for item in warped])
+
+
+def foreground(fixed: Tensor) -> Tensor:
+    """Where a prepared image ``(1, 1, D, H, W)`` shows tissue: brighter than 10 % of its range, bool."""
+    return fixed > FOREGROUND
+
+
+def contrasts_differ(fixed: Tensor, warped: Tensor) -> bool:
+    """Whether bright in one image is dark in the other at many places, as in T1 and T2.
+
+    Args:
+        fixed: ``(1, 1, D, H, W)``, prepared.
+        warped: same shape, roughly aligned.
+
+    Returns:
+        whether the squared local correlation comes to more than a quarter from windows that are correlated negatively.
+
+    Example:
+        >>> image = torch.rand(1, 1, 16, 16, 16)
+        >>> contrasts_differ(image, 0.5 * image), contrasts_differ(image, 1 - image)
+        (False, True)
+    """
+    f, w = fixed[0], warped[0]
+    window = (5, 5, 5)
+    f_mean, w_mean, ff, ww, fw = window_means(torch.cat([f, w, f * f, w * w, f * w]), window)
+    covariance = fw - f_mean * w_mean
+    squared = covariance.square() / ((ff - f_mean**2).clamp_min(0) + FLOOR) / ((ww - w_mean**2).clamp_min(0) + FLOOR)
+    squared = squared * foreground(fixed)[0, 0]
+    return bool(squared[covariance < 0].sum() > NEGATIVE * squared.sum())

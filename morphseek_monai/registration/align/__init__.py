@@ -1,0 +1,1 @@
+"""Initial alignment of two scans by an affine."""

@@ -1,0 +1,1 @@
+"""Many pairs from a table."""

@@ -1,0 +1,1 @@
+"""What a registration takes, and the plan that fits it."""

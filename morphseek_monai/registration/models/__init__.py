@@ -1,0 +1,1 @@
+"""Bundles as models that register."""

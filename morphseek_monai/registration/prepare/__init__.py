@@ -1,0 +1,1 @@
+"""Two scans as the network's input."""

@@ -1,0 +1,1 @@
+"""Grids and images and their place in the body, in RAS mm."""

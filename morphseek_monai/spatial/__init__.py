@@ -1,0 +1,1 @@
+"""Transforms in millimetres: their files, resampling, composing, inverting, points."""
