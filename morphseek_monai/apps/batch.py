@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..base.errors import DataError
+from ..base.errors import DataError, require_whole
 from ..base.files import require_file
 from ..base.progress import progress
 from ..base.terminable import terminable
@@ -47,7 +47,6 @@ def batch(pairs: str, out: str, overwrite: bool = False, jobs: int = 1, **option
     if isinstance(out, bool) or not str(out):  # --out without a value, or with an empty shell variable
         raise DataError(f"batch: --out must be a folder, got {out!r}; name one")
     require_file(str(pairs), "table of pairs")
-    from ..inference.find import require_whole
     from ..registration.batch.summary import count_outcomes
     from ..registration.batch.table import read_pairs
     from ..registration.options import make_options

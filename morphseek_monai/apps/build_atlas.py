@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..base.errors import DataError
-from ..base.files import replacing
+from morphseek_monai.base.records import write_json
+
+from ..base.errors import DataError, require_whole
 from ..data import LAYOUTS, detect_layout, label_names
 from ..data.layouts.subjects import image_id
 
@@ -64,9 +65,11 @@ def build_atlas(
         raise DataError(f"{folder} holds an atlas already; give another --out, or --overwrite True to replace it")
     chosen = _choose(LAYOUTS[_layout(dataset_dir, layout)].training(str(dataset_dir)), subjects)
     names = _names(str(dataset_dir), num_labels)
-    count = _whole("num_labels", max(names) + 1 if num_labels is None else num_labels, 2, 256)
-    kept = min(_whole("top_k", top_k, 1), count)
-    iterations = _whole("iterations", iterations, 1)
+    count = max(names) + 1 if num_labels is None else num_labels
+    require_whole("build-atlas: --num_labels", count, 2, most=256)
+    require_whole("build-atlas: --top_k", top_k, 1)
+    require_whole("build-atlas: --iterations", iterations, 1)
+    kept = min(top_k, count)
     from ..registration.models.model import load_model
 
     model = load_model(str(bundle))
@@ -156,12 +159,6 @@ def _names(dataset_dir: str, num_labels: int | None) -> dict[int, str]:
         return {}
 
 
-def _whole(name: str, value: Any, least: int, most: int | None = None) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
-        limits = f"{least} to {most}" if most is not None else f"at least {least}"
-        raise DataError(f"build-atlas: --{name} must be a whole number, {limits}, got {value!r}")
-    return value
-
 
 def _write_images(folder: Path, atlas: Atlas, spacing: Sequence[float]) -> None:
     """The atlas as NIfTI files; the middle of its grid is 0 mm, since its subjects had no common origin."""
@@ -184,9 +181,7 @@ def _write_images(folder: Path, atlas: Atlas, spacing: Sequence[float]) -> None:
 def _write_record(path: Path, settings: Mapping[str, Any]) -> None:
     from ..handlers.run_record import provenance
 
-    record = provenance(settings)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(path, provenance(settings))
 
 
 def _arrows(values: Sequence[float]) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+from morphseek_monai.base.records import write_json
+
 from ..base.errors import DataError
-from ..base.files import replacing, require_file
+from ..base.files import require_file
 
 __all__ = ["check_data"]
 
@@ -63,8 +64,7 @@ def check_data(
         listing = chosen.listing()
     checkup = run_checks(folder, listing, chosen, num_labels, estimate)
     if report is not None:
-        with replacing(report) as temporary:
-            temporary.write_text(json.dumps(to_json(checkup), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_json(report, to_json(checkup))
     sys.stdout.write(to_text(checkup, folder))
     if checkup.count(ERROR):
         raise SystemExit(1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import sys
 
 from ..base.machine import gibibytes, machine_memory
-from ..base.version import __version__
+from ..base.version import __version__, installed
 
 __all__ = ["info"]
 
@@ -33,17 +32,10 @@ def info() -> str:
         ("processors", f"{_usable_processors()} usable of {os.cpu_count()}, torch threads {torch.get_num_threads()}"),
         ("memory", gibibytes(machine_memory()) if machine_memory() else "unknown"),
         ("accelerator", _accelerator()),
-        *((name, _version(name)) for name in _PACKAGES),
+        *((name, installed(name) or "not installed") for name in _PACKAGES),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _usable_processors() -> int:

@@ -101,7 +101,7 @@ def register(
     from morphseek_monai.registration.register import register as register_pair
 
     with progress(), terminable():
-        result = register_pair(str(fixed), str(moving), **options.arguments())
+        result = register_pair(str(fixed), str(moving), options)
         result.save(place, report)
     text = summary(result, folder)
     if result.verdict == SUCCEEDED:
@@ -110,20 +110,12 @@ def register(
 
 
 def _check(options: RegisterOptions) -> None:
-    """Refuse wrong options before the scans are read and the network is loaded; both take seconds."""
-    from morphseek_monai.data.scans.kind import MODALITIES
-    from morphseek_monai.inference.find import require_whole
+    """Refuse what the options name and is not there, before the scans are read and the network is loaded."""
     from morphseek_monai.registration.memory.plan import parse_memory
     from morphseek_monai.registration.models.bundles import find_bundle
     from morphseek_monai.registration.models.model import choose_device
     from morphseek_monai.registration.prepare.pair import ALIGNMENTS
 
-    arguments = options.arguments()  # the search checks its own numbers
-    require_whole("seed", options.seed)
-    for role in ("fixed", "moving"):
-        if (modality := arguments[f"{role}_modality"]) not in MODALITIES:
-            must = f"{role} image modality must be one of {', '.join(MODALITIES)}"
-            raise DataError(f"{must}, got {modality!r}; correct it")
     if options.affine not in ALIGNMENTS:
         require_file(options.affine, "affine")
     choose_device(options.device)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
-__all__ = ["DataError", "collect_complaints", "complain", "find_data_error"]
+__all__ = ["DataError", "collect_complaints", "complain", "find_data_error", "require_whole"]
 
 
 class DataError(ValueError):
@@ -98,3 +99,22 @@ def complain(error: DataError) -> None:
     if found is None:
         raise error
     found.append(error)
+
+
+def require_whole(name: str, value: Any, least: int = 0, otherwise: str = "", most: int | None = None) -> None:
+    """Refuse what is no whole number of at least ``least``.
+
+    Args:
+        name: of the argument, for the message.
+        value: as it was given; True and False are no numbers.
+        least: smallest value.
+        otherwise: what else it may be, for the message.
+        most: largest value; None for no limit.
+
+    Raises:
+        DataError: it is something else.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        limits = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise DataError(f"{name} must be {otherwise}a whole number {limits}, got {value!r}; correct it")

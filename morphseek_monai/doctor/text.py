@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from morphseek_monai.base.records import plain_json
+
 from .cost import Cost, gibibytes
 from .initial_dice import PairDice
 from .label_rules import LabelSummary
@@ -218,13 +220,5 @@ def to_json(checkup: Checkup) -> dict[str, Any]:
         "initial_dice": [pair._asdict() | {"mean": pair.mean} for pair in checkup.dice],
         "cost": None if cost is None else cost._asdict() | {"hours": cost.hours},
     }
-    plain: dict[str, Any] = _without_nan(content)
+    plain: dict[str, Any] = plain_json(content)
     return plain
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -32,8 +32,7 @@ from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_
 from morphseek_monai.data.layouts.naming import pair_name, parse_name
 from morphseek_monai.data.scans.stored import StoredImage, read_stored
 from morphseek_monai.fields import njd_percent, sdlogj_l2r
-
-from .hausdorff import hd95_learn2reg
+from morphseek_monai.metrics.hausdorff import hd95_learn2reg
 
 __all__ = ["evaluate_learn2reg"]
 

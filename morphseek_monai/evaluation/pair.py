@@ -13,11 +13,11 @@ from morphseek_monai.base.lazy import lazy_module
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.fields import njd_percent, sdlogj, sdlogj_l2r
 from morphseek_monai.metrics import hard_dice
+from morphseek_monai.metrics.hausdorff import hd95
 from morphseek_monai.space.grid import Grid
 
 from ..spatial.apply import warp_scan
 from ..spatial.transform import map_points, to_ddf
-from .hausdorff import hd95
 
 itk = lazy_module("itk")
 

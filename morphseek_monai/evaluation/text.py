@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from morphseek_monai.base.records import plain_json
+
 from .pair import QUANTILES, LabelScore, Landmarks, Regularity
 
 __all__ = ["learn2reg_table", "pair_csv", "pair_json", "pair_table"]
@@ -54,7 +56,7 @@ def pair_json(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regu
             for when, result in zip(("before", "after"), landmarks, strict=True)
         }
     content["field"] = regularity._asdict()
-    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+    return json.dumps(plain_json(content), indent=2, allow_nan=False) + "\n"
 
 
 def pair_csv(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> str:
@@ -101,11 +103,3 @@ def _means(scores: Sequence[LabelScore]) -> list[float]:
 
 def _cell(value: float, digits: int) -> str:
     return "-" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not np.isfinite(content) else content

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from morphseek_monai.base.files import whole
+from morphseek_monai.base.records import write_json
 
 from .plan import Plan, digest
 from .records import Records, locked
@@ -145,8 +145,7 @@ class Driver:
         folder = run.folder
         if _digest_of(folder) != own:  # what another experiment left must not be resumed
             shutil.rmtree(folder.path, ignore_errors=True)
-        with whole(folder.overlay) as temporary:
-            temporary.write_text(json.dumps(self.overlay(run.row, run.seed), indent=2) + "\n", encoding="utf-8")
+        write_json(folder.overlay, self.overlay(run.row, run.seed))
         run.config = self._bundle_digest()
         threads = 1 if self.jobs > 1 else None
         run.process = self._processes.Process(target=train_and_evaluate, args=(self.plan.bundle, folder, threads))

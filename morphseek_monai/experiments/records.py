@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from morphseek_monai.base.files import whole
+from morphseek_monai.base.records import write_csv
 
 from .plan import Plan
 from .results import read_csv
@@ -79,7 +77,8 @@ class Records:
         described = key | self._description(row)
         with locked(self._lock):
             for path, new in ((self.pairs, [key | pair for pair in pairs]), (self.runs, [described | run])):
-                _write(path, [*(old for old in read_csv(path) if _key(old) != _key(key)), *new])
+                kept = [old for old in read_csv(path) if _key(old) != _key(key)]
+                write_csv(path, [*kept, *new], lineterminator="\n")
 
     def describe(self) -> None:
         """Bring what decides no result up to date with the plan: order, label, coordinates."""
@@ -87,7 +86,7 @@ class Records:
             lines = read_csv(self.runs)
             fresh = [line | self._description(line["row"]) if line["row"] in self.plan.rows else line for line in lines]
             if fresh != lines:
-                _write(self.runs, fresh)
+                write_csv(self.runs, fresh, lineterminator="\n")
 
     def _description(self, row: str) -> dict[str, str]:
         entry = self.plan.rows[row]
@@ -102,13 +101,3 @@ class Records:
 def _key(line: Record) -> tuple[str, str]:
     return line["row"], line["seed"]
 
-
-def _write(path: Path, lines: Iterable[Record]) -> None:
-    lines = list(lines)
-    columns = list(dict.fromkeys(name for line in lines for name in line))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    with whole(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")

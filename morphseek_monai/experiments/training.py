@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from monai.bundle.scripts import run as run_bundle
 
-from morphseek_monai.base.files import whole
+from morphseek_monai.base.records import write_json
 from morphseek_monai.engines import cause_of
 
 from .results import Folder, measure, measure_pairs
@@ -49,8 +48,7 @@ def train_and_evaluate(bundle: Path, folder: Folder, threads: int | None) -> Non
         # the overlay may replace handlers and metrics of the validation; those of the evaluation come last
         files = ("configs/train.json", str(folder.overlay), "configs/evaluate.json")
         _run("evaluating", *files, ckpt_path=weights, output_dir=test)
-        with whole(folder.result) as temporary:
-            temporary.write_text(json.dumps({"run": measure(folder), "pairs": measure_pairs(folder)}), encoding="utf-8")
+        write_json(folder.result, {"run": measure(folder), "pairs": measure_pairs(folder)})
     except Exception as error:
         traceback.print_exc()
         cause = cause_of(error)

@@ -12,11 +12,11 @@ from pydoc import locate
 
 from ..base.errors import DataError
 from ..base.version import __version__
-from .vendor import PACKAGE, ROOT, SCRIPTS, closure, named, required_packages, rewrite, vendor
+from ..registration.models.bundles import bundle_folders
+from .vendor import PACKAGE, SCRIPTS, closure, named, required_packages, rewrite, vendor
 
 __all__ = ["find_bundle", "write_standalone"]
 
-BUNDLES = ROOT.parent / "bundles"  # beside the package in a clone, which an editable install runs from
 METADATA = Path("configs", "metadata.json")
 # what makes up a bundle, as against what running it leaves behind
 FILES = ("LICENSE", "large_files.*", "configs/*", "docs/**/*", "models/model.pt", "models/model.json")
@@ -42,10 +42,11 @@ def find_bundle(name: str) -> Path:
     Raises:
         DataError: there is no such bundle.
     """
-    for folder in (Path(name), BUNDLES / name):
+    homes = bundle_folders()
+    for folder in (Path(name), *(home / name for home in homes)):
         if _is_bundle(folder):
             return folder.resolve()
-    known = sorted(path.name for path in BUNDLES.glob("*") if _is_bundle(path))
+    known = sorted({path.name for home in homes for path in home.glob("*") if _is_bundle(path)})
     raise DataError(f"{name} is no bundle; give a folder that holds {METADATA.as_posix()}, or one of {known}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 
-from morphseek_monai.base.files import whole
+from morphseek_monai.base.records import write_csv
 
 
 class CurveLog:
@@ -70,7 +69,7 @@ class CurveLog:
         if self.evaluator is not None and self._evaluated:
             row |= {name: value for name, value in self.evaluator.state.metrics.items() if np.isscalar(value)}
         rows = [r for r in _read(self.path) if r["phase"] != self.phase or int(r["epoch"]) < engine.state.epoch]
-        _write(self.path, [*rows, row])
+        write_csv(self.path, [*rows, row])
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -79,12 +78,3 @@ def _read(path: Path) -> list[dict[str, Any]]:
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="")
-    writer.writeheader()
-    writer.writerows(rows)
-    with whole(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")

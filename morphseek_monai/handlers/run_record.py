@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import ignite.distributed as idist
@@ -16,8 +14,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle.config_parser import ConfigParser
 
-from morphseek_monai.base.files import whole
-from morphseek_monai.base.version import __version__
+from morphseek_monai.base.records import write_json
+from morphseek_monai.base.version import __version__, installed
 
 PACKAGES = ("monai", "torch", "pytorch-ignite", "numpy", "nibabel", "itk")
 
@@ -46,8 +44,7 @@ class Provenance:
         """Write the file."""
         if idist.get_rank() > 0:
             return
-        with whole(self.path) as temporary:
-            temporary.write_text(json.dumps(provenance(self.settings), indent=2, default=str) + "\n")
+        write_json(self.path, provenance(self.settings))
 
 
 def provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +52,7 @@ def provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "packages": {"morphseek_monai": __version__, **{name: _version(name) for name in PACKAGES}},
+        "packages": {"morphseek_monai": __version__, **{name: installed(name) for name in PACKAGES}},
         "threads": torch.get_num_threads(),
         "processes": idist.get_world_size(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -63,13 +60,6 @@ def provenance(settings: Mapping[str, Any]) -> dict[str, Any]:
         "command": [os.path.basename(sys.argv[0]), *sys.argv[1:]],
         "configs": {name: ConfigParser.load_config_file(name) for name in _config_files(sys.argv)},
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _config_files(argv: Sequence[str]) -> list[str]:

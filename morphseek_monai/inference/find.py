@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.base.errors import DataError
+from morphseek_monai.base.errors import DataError, require_whole
 from morphseek_monai.inference.sampling import sample_fields
 from morphseek_monai.inference.score import label_free_score
 from morphseek_monai.inference.steps import run_steps
@@ -47,22 +47,6 @@ class Search:
             require_whole("refine", self.refine, 1, "auto, off or ")
 
 
-def require_whole(name: str, value: Any, least: int = 0, otherwise: str = "") -> None:
-    """Refuse what is no whole number of at least ``least``.
-
-    Args:
-        name: of the argument, for the message.
-        value: as it was given; True and False are no numbers.
-        least: smallest value.
-        otherwise: what else it may be, for the message.
-
-    Raises:
-        DataError: it is something else.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise DataError(f"{name} must be {otherwise}a whole number of at least {least}, got {value!r}; correct it")
-
-
 class FoundField(NamedTuple):
     """Outcome of :func:`find_field`.
 
@@ -80,21 +64,19 @@ class FoundField(NamedTuple):
 def find_field(
     network: MorphSeekNet, image: Tensor, plain: Tensor, spacing: NDArray[Any], search: Search, seed: int
 ) -> FoundField:
-    """Spend what was asked for on a prepared pair ``(1, 2, D, H, W)``; nothing with ``steps`` 0.
+    """Spend what was asked for on a prepared pair ``(1, 2, D, H, W)``.
 
     Args:
         network: in evaluation mode.
         image: moving and fixed, in [0, 1].
         plain: the network's own answer to it, ``(1, 3, D, H, W)``.
         spacing: ``(3,)`` mm of its grid.
-        search: how much to spend.
+        search: how much to spend; at least one step.
         seed: of the samples.
     """
     ddf = plain
     record: dict[str, Any] = {"steps": network.steps}
-    if search.steps == 0:
-        record["steps"] = 0
-    elif search.steps is not None:
+    if search.steps is not None:
         done = run_steps(network, image, search.steps)
         ddf, record["steps"] = done.ddf, done.steps
     spread = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from morphseek_monai.data import DataError
 from morphseek_monai.inference.score import FOLDING_WEIGHT, check_pair, label_free_score
 from morphseek_monai.networks import GaussianPolicyHead, MorphSeekNet
+from morphseek_monai.networks.rollout import rollout
 
 TAU = 0.25
 
@@ -99,10 +101,5 @@ def _draw(
     network: MorphSeekNet, head: GaussianPolicyHead, pair: Tensor, tau: float, generator: torch.Generator
 ) -> Tensor:
     """One trajectory: every step with a latent of its own."""
-    moving, fixed = pair[:, :1], pair[:, 1:]
-    ddf = torch.zeros_like(moving).expand(-1, 3, -1, -1, -1)
-    for t in range(network.steps):
-        encoding = network.observe(moving, fixed, ddf, network.scale(t))
-        latent = head(encoding.top).sample(1, tau, generator)
-        ddf = network.act(encoding.skips, latent, ddf, network.scale(t))
-    return ddf
+    fields = rollout(network, pair, lambda top: head(top).sample(1, tau, generator))
+    return next(islice(fields, network.steps - 1, None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from morphseek_monai.inference.score import check_pair, label_free_score
 from morphseek_monai.networks import MorphSeekNet
+from morphseek_monai.networks.rollout import no_displacement, rollout
 
 MOST_STEPS = 10
 LEAST_GAIN = 0.01
@@ -52,11 +54,8 @@ def run_steps(
     auto = steps == "auto"
     if not auto and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
         raise ValueError(f"run_steps() 'steps' must be 'auto' or a number of at least 1, got {steps!r}")
-    moving, fixed = pair[:, :1], pair[:, 1:]
-    ddf = torch.zeros_like(moving).expand(-1, 3, -1, -1, -1)
-    best, best_step, scores = ddf, 0, []
-    for t in range(MOST_STEPS if auto else int(steps)):
-        ddf = network.step(moving, fixed, ddf, network.scale(t))
+    best, best_step, scores = no_displacement(pair), 0, []
+    for t, ddf in enumerate(islice(rollout(network, pair), MOST_STEPS if auto else int(steps))):
         scores.append(label_free_score(pair, ddf).item())
         if not auto or scores[-1] >= max(scores):
             best, best_step = ddf, t + 1

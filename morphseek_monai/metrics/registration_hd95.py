@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from torch import Tensor
 
 from morphseek_monai.fields import warp_labels
+from morphseek_monai.metrics.hausdorff import hd95
 from morphseek_monai.metrics.labels import check_labels, label_counts
 from morphseek_monai.metrics.registration_metric import RegistrationMetric, split_pair
 
@@ -44,13 +44,6 @@ class RegistrationHD95(RegistrationMetric):
         present = (label_counts(fixed, self.num_labels) > 0) & (label_counts(moving, self.num_labels) > 0)
         distances = torch.full((len(fixed), self.num_labels - 1), torch.nan, device=ddf.device)
         for item, index in present[:, 1:].nonzero().tolist():
-            distances[item, index] = self._distance(warped[item] == index + 1, fixed[item] == index + 1)
+            one, other = (volume[item, 0] == index + 1 for volume in (warped, fixed))
+            distances[item, index] = hd95(one, other, self.spacing)
         return distances
-
-    def _distance(self, warped: Tensor, fixed: Tensor) -> Tensor | float:
-        if not warped.any():
-            return torch.inf
-        hd95: Tensor = compute_hausdorff_distance(
-            warped[None], fixed[None], include_background=True, percentile=95, spacing=self.spacing
-        )
-        return hd95[0, 0]

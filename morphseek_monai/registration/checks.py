@@ -89,14 +89,12 @@ def coverage(pair: NetworkPair, moving: Scan, ddf: Tensor | None) -> float:
     voxels = tissue.nonzero().double().numpy()
     if len(voxels) == 0:
         return 0.0
-    matrix = np.linalg.inv(moving.affine)
+    matrix = pair.grid.affine
     if ddf is not None:
         voxels = voxels + ddf[0].cpu()[:, tissue].T.double().numpy()
-        matrix = matrix @ pair.affine
-    matrix = matrix @ pair.grid.affine
+        matrix = pair.affine @ matrix
     where = voxels @ matrix[:3, :3].T + matrix[:3, 3]
-    inside = ((where >= -0.5) & (where <= np.array(moving.array.shape) - 0.5)).all(axis=1)
-    return float(100 * inside.mean())
+    return float(100 * moving.grid.contains(where).mean())
 
 
 def make_checks(
@@ -126,7 +124,7 @@ def make_checks(
         "rotation": rotation_angle(pair.affine),
         "folding": float(njd_percent(native.ddf)),
         "border": border_displacement(ddf, foreground(pair.image[:, 1:])),
-        "inverse error": native.inverse_error["p95"] / float(pair.grid.spacing.mean()),
+        "inverse error": native.inverse_error.p95 / float(pair.grid.spacing.mean()),
     }
     margin = handedness(pair)
     if margin is not None:

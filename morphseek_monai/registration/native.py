@@ -12,6 +12,7 @@ from torch import Tensor
 
 from morphseek_monai.fields import invert_by_voxel, transfer_ddf
 from morphseek_monai.space.grid import Grid
+from morphseek_monai.spatial.invert import InverseError
 from morphseek_monai.spatial.point_map import PointMap, as_is, sample
 from morphseek_monai.spatial.transform import resample
 
@@ -28,13 +29,13 @@ class NativeField(NamedTuple):
         ddf: ``(1, 3, X, Y, Z)`` in voxels of ``grid``.
         inverse: likewise, the inverse of ``x + u(x)``.
         grid: the fixed image's, or a coarser one over the same field of view.
-        inverse_error: ``{"mean": mm, "p95": mm, "max": mm}`` over the fixed tissue.
+        inverse_error: mm over the fixed tissue.
     """
 
     ddf: Tensor
     inverse: Tensor
     grid: Grid
-    inverse_error: dict[str, float]
+    inverse_error: InverseError
 
 
 def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) -> NativeField:
@@ -66,7 +67,7 @@ def transfer(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
     return transfer_ddf(ddf, source.affine, source.affine, target.size, target.affine, target.affine)
 
 
-def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid, tissue: Tensor) -> dict[str, float]:
+def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid, tissue: Tensor) -> InverseError:
     """How far from themselves points of the tissue come to lie, there and back by the fields that are written."""
     where = tissue[0, 0].cpu()
     known = (where if where.any() else torch.ones_like(where)).nonzero()
@@ -76,7 +77,8 @@ def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid,
     there = places + sample(ddf, places, None)
     residual = (there + sample(inverse, there, None) - places)[:, 0, :, 0].numpy()
     values = np.linalg.norm(grid.affine[:3, :3] @ residual, axis=0)
-    return {"mean": float(values.mean()), "p95": float(np.percentile(values, 95)), "max": float(values.max())}
+    p95 = float(np.percentile(values, 95))
+    return InverseError(float(values.mean()), p95, float(values.max()), len(values))
 
 
 def native_map(values: Tensor, network_grid: Grid, grid: Grid) -> NDArray[Any]:

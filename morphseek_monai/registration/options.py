@@ -1,26 +1,57 @@
-"""The options of one registration as a command line or a table states them: plain numbers and words."""
+"""The options of one registration: of the command line, the Python call, a table's columns and the record."""
 
 from __future__ import annotations
 
+import os
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any
 
-from morphseek_monai.base.errors import DataError
+import numpy as np
 
-from ..inference.find import Search
+from morphseek_monai.base.errors import DataError, require_whole
+from morphseek_monai.data.scans.kind import MODALITIES
+from morphseek_monai.inference.find import Search
 
-__all__ = ["RegisterOptions", "make_options"]
+__all__ = ["RegisterOptions", "make_options", "updated"]
 
 
 @dataclass(frozen=True)
 class RegisterOptions:
-    """Options of ``morphseek register``, whose help explains them; here with the same names and defaults."""
+    """Options of ``morphseek register``, with the names and defaults that the command line has.
 
-    bundle: str | None = None
-    affine: str = "auto"
+    Attributes:
+        bundle: name or folder of the bundle whose network registers; in Python, for many pairs, also a loaded
+            :class:`~morphseek_monai.registration.models.model.RegistrationModel`. None takes the one for the
+            modalities, see :func:`~morphseek_monai.registration.models.bundles.choose_bundle`.
+        affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, and all keep the headers
+            where the network registers from them as well; ``"off"`` trusts the headers; a file, or in Python a matrix
+            ``(4, 4)``, is used as it is, RAS mm, points of the fixed -> points of the moving image.
+        modality: ``"auto"``, ``"mr"`` or ``"ct"``, of both images.
+        fixed_modality: of the fixed image, where the two differ.
+        moving_modality: of the moving image, where the two differ.
+        frame: volume of 4-D images, from 0.
+        fixed_frame: of the fixed image only.
+        moving_frame: of the moving image only.
+        steps: refinement steps of the network; None takes the bundle's, ``"auto"`` goes on while they help, 0 leaves
+            the network out.
+        samples: candidates drawn from the latent policy; their spread is the uncertainty. 0 draws none.
+        refine: ``"auto"`` fits the field to the pair; ``"off"`` keeps the network's; a number is the most iterations at
+            the finest level.
+        seed: of the alignment's sampling points and the latent samples; same seed, same result.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU if there is one.
+        max_memory: e.g. ``"8G"``, or bytes; above it the field is computed on a coarser grid, and notices say so. None
+            takes what is free.
+        report: whether the folder of the results gets ``report.html`` and ``report.png``.
+
+    Raises:
+        DataError: a value that an option cannot have.
+    """
+
+    bundle: Any = None
+    affine: Any = "auto"
     modality: str = "auto"
     fixed_modality: str | None = None
     moving_modality: str | None = None
@@ -32,32 +63,70 @@ class RegisterOptions:
     refine: int | str = "auto"
     seed: int = 0
     device: str = "auto"
-    max_memory: str | None = None
+    max_memory: str | int | None = None
     report: bool = True
 
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of :func:`~morphseek_monai.registration.register.register`; ``report`` is none of them.
+    def __post_init__(self) -> None:
+        _ = self.search  # checks its own numbers
+        require_whole("seed", self.seed)
+        for role, modality in zip(("fixed", "moving"), self.modalities):
+            if modality not in MODALITIES:
+                must = f"{role} image modality must be one of {', '.join(MODALITIES)}"
+                raise DataError(f"{must}, got {modality!r}; correct it")
+
+    @property
+    def search(self) -> Search:
+        """What is spent beyond the network's mean."""
+        return Search(self.steps, self.samples, self.refine)
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """Of the fixed and of the moving image.
 
         Example:
-            >>> RegisterOptions(modality="ct", moving_modality="mr").arguments()["moving_modality"]
-            'mr'
+            >>> RegisterOptions(modality="ct", moving_modality="mr").modalities
+            ('ct', 'mr')
         """
-        return {
-            "bundle": self.bundle,
-            "affine": self.affine,
-            "fixed_modality": self.fixed_modality or self.modality,
-            "moving_modality": self.moving_modality or self.modality,
-            "fixed_frame": self.frame if self.fixed_frame is None else self.fixed_frame,
-            "moving_frame": self.frame if self.moving_frame is None else self.moving_frame,
-            "search": Search(self.steps, self.samples, self.refine),
-            "seed": self.seed,
-            "device": self.device,
-            "max_memory": self.max_memory,
-        }
+        return self.fixed_modality or self.modality, self.moving_modality or self.modality
+
+    @property
+    def frames(self) -> tuple[int | None, int | None]:
+        """Volumes of the fixed and of the moving image."""
+        fixed = self.frame if self.fixed_frame is None else self.fixed_frame
+        return fixed, self.frame if self.moving_frame is None else self.moving_frame
+
+    def record(self) -> dict[str, Any]:
+        """The options in plain JSON types; ``RegisterOptions(**record)`` repeats the registration.
+
+        A loaded model becomes the name of its bundle, a matrix a list.
+        """
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["bundle"] = getattr(self.bundle, "name", self.bundle)
+        if isinstance(self.affine, np.ndarray):
+            values["affine"] = self.affine.tolist()
+        return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+
+
+def updated(options: RegisterOptions, changes: Mapping[str, Any]) -> RegisterOptions:
+    """The options with some of them changed, as the keyword arguments of a call state them.
+
+    Args:
+        options: what is not changed.
+        changes: by name; ``search`` is ``steps``, ``samples`` and ``refine`` in one.
+
+    Raises:
+        DataError: an unknown name, or a value that an option cannot have.
+    """
+    values = dict(changes)
+    search = values.pop("search", None)
+    if search is not None:
+        values |= asdict(search)
+    _require_known(values, "register()")
+    return replace(options, **values)
 
 
 def make_options(values: Mapping[str, Any], where: str) -> RegisterOptions:
-    """Check names and types.
+    """Check names and types of what a command line or a table states in plain numbers and words.
 
     Args:
         values: by name; numbers, words, True and False.
@@ -67,15 +136,23 @@ def make_options(values: Mapping[str, Any], where: str) -> RegisterOptions:
         DataError: an unknown name, or a value of the wrong type.
     """
     hints = _hints()
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        raise DataError(f"{where}: {', '.join(unknown)} is no option of morphseek register; known: {', '.join(hints)}")
+    _require_known(values, where)
     return RegisterOptions(**{name: _checked(value, hints[name], f"{where}: {name}") for name, value in values.items()})
+
+
+def _require_known(values: Mapping[str, Any], where: str) -> None:
+    known = [item.name for item in fields(RegisterOptions)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise DataError(f"{where}: {', '.join(unknown)} is no option of morphseek register; known: {', '.join(known)}")
 
 
 @cache
 def _hints() -> dict[str, tuple[type, ...]]:
-    return {name: typing.get_args(hint) or (hint,) for name, hint in typing.get_type_hints(RegisterOptions).items()}
+    """Types by name, of what text can state."""
+    hints = typing.get_type_hints(RegisterOptions)
+    hints |= {"bundle": str | None, "affine": str, "max_memory": str | None}
+    return {name: typing.get_args(hint) or (hint,) for name, hint in hints.items()}
 
 
 def _checked(value: Any, types: tuple[type, ...], where: str) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from morphseek_monai.base.version import __version__
+from morphseek_monai.base.version import __version__, installed
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.registration.memory.plan import MemoryPlan
 from morphseek_monai.registration.models.model import RegistrationModel
@@ -18,6 +17,7 @@ from morphseek_monai.registration.prepare.pair import NetworkPair
 from morphseek_monai.space.grid import Grid
 
 if TYPE_CHECKING:
+    from morphseek_monai.registration.options import RegisterOptions
     from morphseek_monai.registration.result import RegistrationResult
 
 PACKAGES = ("torch", "monai", "itk", "nibabel", "numpy", "h5py")
@@ -30,9 +30,20 @@ def make_record(
     plan: MemoryPlan,
     search: Mapping[str, Any],
     seconds: Mapping[str, float],
-    arguments: Mapping[str, Any],
+    options: RegisterOptions,
 ) -> dict[str, Any]:
-    """Gather the record; plain JSON types only."""
+    """Gather the record; plain JSON types only.
+
+    Args:
+        result: with its metrics, checks and notices; the record is not yet in it.
+        pair: on the network's grid.
+        model: that registered.
+        plan: of the memory.
+        search: what was done beyond the network's mean, by :func:`~morphseek_monai.inference.find.find_field` and
+            :func:`~morphseek_monai.registration.fit.fit_field`.
+        seconds: of each stage.
+        options: of the call.
+    """
     grid = pair.grid
     return {
         "verdict": result.verdict,
@@ -45,8 +56,8 @@ def make_record(
         "affine": {"start": pair.start, "matrix_ras_fixed_to_moving": pair.affine.tolist()},
         "network": {**_grid(grid), "field": _grid(result.field_grid), **search},
         "bundle": {"name": model.name, "version": model.version, "sha256": model.sha256, "device": str(model.device)},
-        "seed": arguments["seed"],
-        "arguments": dict(arguments),
+        "seed": options.seed,
+        "arguments": options.record(),
         "seconds": dict(seconds),
         "estimated_memory_mib": round(plan.bytes / 2**20),
         "peak_memory_mib": peak_memory() // 2**20,
@@ -56,7 +67,7 @@ def make_record(
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of those it computes with."""
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    found = {name: installed(name) or "not installed" for name in PACKAGES}
     return {"python": platform.python_version(), "morphseek_monai": __version__, **found}
 
 

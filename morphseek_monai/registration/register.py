@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
@@ -20,17 +18,19 @@ from morphseek_monai.data.scans.kind import CT_AIR
 from morphseek_monai.data.scans.scan import Scan, read_scan
 from morphseek_monai.evaluation.verdict import verdict
 from morphseek_monai.fields import jacobian_determinant
-from morphseek_monai.inference.find import Search, find_field, require_whole
+from morphseek_monai.inference.find import FoundField, find_field
+from morphseek_monai.networks.rollout import no_displacement
 from morphseek_monai.registration.checks import make_checks, similarity_after, stage_similarities
 from morphseek_monai.registration.fit import Fitted, fit_field, foreground_at
 from morphseek_monai.registration.memory.plan import MemoryPlan, plan_memory
 from morphseek_monai.registration.models.bundles import choose_bundle
 from morphseek_monai.registration.models.model import RegistrationModel, choose_device, load_model
 from morphseek_monai.registration.native import native_field, native_map
-from morphseek_monai.registration.prepare.pair import SEARCHED, Affine, pair_scans
+from morphseek_monai.registration.options import RegisterOptions, updated
+from morphseek_monai.registration.prepare.pair import SEARCHED, pair_scans
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
-from morphseek_monai.registration.start import choose_start, no_network
+from morphseek_monai.registration.start import choose_start
 from morphseek_monai.spatial.point_map import Field, PointMap
 from morphseek_monai.spatial.transform import resample
 
@@ -38,19 +38,7 @@ LOG = logging.getLogger("morphseek")
 
 
 def register(
-    fixed: Any,
-    moving: Any,
-    *,
-    bundle: str | os.PathLike[str] | RegistrationModel | None = None,
-    affine: Affine = "auto",
-    fixed_modality: str = "auto",
-    moving_modality: str = "auto",
-    fixed_frame: int | None = None,
-    moving_frame: int | None = None,
-    search: Search | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    max_memory: str | int | None = None,
+    fixed: Any, moving: Any, options: RegisterOptions | None = None, **changes: Any
 ) -> RegistrationResult:
     """Register a moving scan to a fixed scan of any grid, orientation and data type.
 
@@ -65,63 +53,38 @@ def register(
         fixed: the image that stays: a path (NIfTI, NRRD, MetaImage, a folder of DICOM slices, ...), a NiBabel image, an
             ``itk.Image`` or a MetaTensor. Never changed.
         moving: the image that is brought to it, likewise.
-        bundle: name or folder of a bundle, or a loaded model (for many pairs); None takes the one for the modalities,
-            see :func:`~morphseek_monai.registration.models.bundles.choose_bundle`.
-        affine: ``"auto"`` aligns by 12 parameters, ``"similarity"`` by 7, ``"rigid"`` by 6, and all keep the headers
-            where the network registers from them as well; ``"off"`` trusts the headers; a file or a matrix ``(4, 4)``
-            is used as it is, RAS mm, points of the fixed -> points of the moving image.
-        fixed_modality: ``"auto"``, ``"mr"`` or ``"ct"``.
-        moving_modality: likewise.
-        fixed_frame: volume of a 4-D fixed image, from 0.
-        moving_frame: volume of a 4-D moving image.
-        search: refinement steps, samples, instance optimisation; None takes the network's mean and optimises.
-        seed: of the alignment's sampling points and the latent samples; same seed, same result.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU if there is one.
-        max_memory: e.g. ``"8G"``; above it the field is computed on a coarser grid, and notices say so. None takes what
-            is free.
+        options: how; None takes the defaults of ``morphseek register``.
+        **changes: single options by name, as :class:`~morphseek_monai.registration.options.RegisterOptions` lists them
+            (``bundle``, ``affine``, ``modality``, ``steps``, ``refine``, ``seed``, ``device``, ...), or
+            ``search=Search(...)`` for ``steps``, ``samples`` and ``refine`` at once. ``report`` concerns
+            :meth:`~morphseek_monai.registration.result.RegistrationResult.save` alone.
 
     Raises:
-        DataError: an image cannot be read or registered, or an argument is not what it should be.
+        DataError: an image cannot be read or registered, or an option is not what it should be.
 
     Example:
         >>> import nibabel as nib
         >>> from morphseek_monai import register
-        >>> result = register("fixed.nii.gz", "moving.nii.gz")  # doctest: +SKIP
+        >>> result = register("fixed.nii.gz", "moving.nii.gz", affine="rigid")  # doctest: +SKIP
         >>> nib.save(result.warped, "warped.nii.gz")  # doctest: +SKIP
         >>> result.verdict  # doctest: +SKIP
         'succeeded'
     """
+    options = updated(options or RegisterOptions(), changes)
     clock = _Clock()
-    search = search or Search()
-    require_whole("seed", seed)
-    arguments = {
-        "affine": affine.tolist() if isinstance(affine, np.ndarray) else os.fspath(affine),
-        "fixed_modality": fixed_modality,
-        "moving_modality": moving_modality,
-        "fixed_frame": fixed_frame,
-        "moving_frame": moving_frame,
-        **asdict(search),
-        "seed": seed,
-        "device": device,
-        "max_memory": max_memory,
-    }
     with clock("read"):
-        fixed_scan = read_scan(fixed, "fixed image", fixed_frame)
-        moving_scan = read_scan(moving, "moving image", moving_frame)
-        if isinstance(bundle, RegistrationModel):
-            model = bundle
-        else:
-            root = choose_bundle(bundle, (fixed_scan, moving_scan), (fixed_modality, moving_modality))
-            model = load_model(root, choose_device(device))
-    plan = plan_memory(fixed_scan.grid, moving_scan.grid, model, search, max_memory)
+        fixed_scan = read_scan(fixed, "fixed image", options.frames[0])
+        moving_scan = read_scan(moving, "moving image", options.frames[1])
+        model = options.bundle
+        if not isinstance(model, RegistrationModel):
+            root = choose_bundle(options.bundle, (fixed_scan, moving_scan), options.modalities)
+            model = load_model(root, choose_device(options.device))
+    plan = plan_memory(fixed_scan.grid, moving_scan.grid, model, options.search, options.max_memory)
     LOG.info(plan.text)
-    modalities = (fixed_modality, moving_modality)
     for attempt in (plan, _coarser(plan)):
         try:
             with torch.autocast(model.device.type, enabled=False):  # a voxel at 200 is a whole one off in bfloat16
-                return _carry_out(
-                    fixed_scan, moving_scan, model, affine, modalities, search, seed, attempt, arguments, clock
-                )
+                return _carry_out(fixed_scan, moving_scan, model, options, attempt, clock)
         except (MemoryError, RuntimeError) as error:  # those of torch and ITK are RuntimeErrors
             if not _is_out_of_memory(error):
                 raise
@@ -137,31 +100,31 @@ def _carry_out(
     fixed_scan: Scan,
     moving_scan: Scan,
     model: RegistrationModel,
-    affine: Affine,
-    modalities: tuple[str, str],
-    search: Search,
-    seed: int,
+    options: RegisterOptions,
     plan: MemoryPlan,
-    arguments: dict[str, Any],
     clock: _Clock,
 ) -> RegistrationResult:
     """Register what was read, as planned."""
     notices = [*fixed_scan.notices, *moving_scan.notices, *plan.notices, *_same_scan(fixed_scan, moving_scan)]
+    search, with_network = options.search, options.steps != 0
     with clock("align"):
-        pair = pair_scans(fixed_scan, moving_scan, model, affine, modalities, plan.network, seed)
+        pair = pair_scans(
+            fixed_scan, moving_scan, model, options.affine, options.modalities, plan.network, options.seed
+        )
         notices += pair.notices
     with clock("network"):
-        network = no_network if search.steps == 0 else model.network
-        if isinstance(affine, str) and affine in SEARCHED:
+        network = model.network if with_network else no_displacement
+        if isinstance(options.affine, str) and options.affine in SEARCHED:
             pair, plain = choose_start(pair, network)
         else:
             with torch.no_grad():
                 plain = network(pair.image)
-        found = find_field(model.network, pair.image, plain, pair.grid.spacing, search, seed)
+        found = FoundField(plain, None, {"steps": 0})
         similarity = stage_similarities(pair)
         ddf: Tensor | None = None
         answered = similarity["affine"]
-        if search.steps != 0:
+        if with_network:
+            found = find_field(model.network, pair.image, plain, pair.grid.spacing, search, options.seed)
             similarity["network"] = similarity_after(pair, found.ddf)
             if similarity["network"] > answered:
                 ddf, answered = found.ddf, similarity["network"]
@@ -189,7 +152,10 @@ def _carry_out(
     with clock("judge"):
         checks = make_checks(pair, on_network, native, {**similarity, "after": answered}, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}
-    metrics["after"] |= {f"inverse_error_{name}_mm": value for name, value in native.inverse_error.items()}
+    error = native.inverse_error
+    metrics["after"] |= {
+        f"inverse_error_{name}_mm": value for name, value in zip(("mean", "p95", "max"), error, strict=False)
+    }
     metrics["after"]["njd_percent"] = next(check.value for check in checks if check.name == "folding")
     result = RegistrationResult(
         fixed=fixed_scan,
@@ -209,7 +175,7 @@ def _carry_out(
         outside=outside,
     )
     spent = {**found.record, **fitted.record}
-    result.record.update(make_record(result, pair, model, plan, spent, clock.seconds, arguments))
+    result.record.update(make_record(result, pair, model, plan, spent, clock.seconds, options))
     return result
 
 

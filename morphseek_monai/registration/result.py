@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.base.files import removed, replacing
+from morphseek_monai.base.files import removed
+from morphseek_monai.base.records import write_json
 from morphseek_monai.data.scans.scan import Scan, read_series, same_type, write_scan
 from morphseek_monai.evaluation.verdict import Check
 from morphseek_monai.space.grid import Grid
@@ -172,5 +172,4 @@ class RegistrationResult:
                 write_report(folder, self.view())
         for written in transforms:
             written.result()
-        with replacing(folder / "result.json") as temporary:
-            temporary.write_text(json.dumps(self.record, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "result.json", self.record)

@@ -21,11 +21,6 @@ CLEAR = 0.05  # an alignment that raises the similarity so much needs no second 
 Network = Callable[[Tensor], Tensor]
 
 
-def no_network(image: Tensor) -> Tensor:
-    """The answer of none: nothing moves."""
-    return torch.zeros_like(image[:, :1]).expand(-1, 3, -1, -1, -1)
-
-
 class Start(NamedTuple):
     """What :func:`choose_start` chose.
 

@@ -62,7 +62,7 @@ def test_the_inverse_leads_back_and_its_error_is_what_is_left() -> None:
         back = moved(moved(voxels, first), second)
         assert np.linalg.norm(1.5 * (back - voxels), axis=0).max() < 0.1
     assert np.linalg.norm(1.5 * (moved(voxels, found.ddf) - voxels), axis=0).max() > 3
-    assert 0 <= found.inverse_error["mean"] <= found.inverse_error["p95"] <= found.inverse_error["max"]
+    assert 0 <= found.inverse_error.mean <= found.inverse_error.p95 <= found.inverse_error.maximum
 
 
 def test_the_error_counts_in_the_tissue_only() -> None:
@@ -70,7 +70,7 @@ def test_the_error_counts_in_the_tissue_only() -> None:
     ddf[:, :, 15:] += torch.randn(1, 3, 5, 18, 16, generator=torch.Generator().manual_seed(0)) * 3  # folds
     left = EVERYWHERE.clone()
     left[:, :, 10:] = False
-    errors = {name: native_field(ddf, NETWORK, NETWORK, tissue).inverse_error["max"]
+    errors = {name: native_field(ddf, NETWORK, NETWORK, tissue).inverse_error.maximum
               for name, tissue in (("left", left), ("all", EVERYWHERE), ("none", ~EVERYWHERE))}
     assert errors["left"] < 0.3 < 1 < errors["all"]
     assert errors["none"] == errors["all"]  # no tissue at all: everything counts

@@ -10,7 +10,7 @@ import pytest
 from morphseek_monai.apps.register import register as command
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.inference.find import Search
-from morphseek_monai.registration.options import RegisterOptions, make_options
+from morphseek_monai.registration.options import RegisterOptions, make_options, updated
 from morphseek_monai.registration.register import register
 
 
@@ -20,19 +20,19 @@ def test_same_names_and_defaults_as_the_command() -> None:
     assert {p.name: p.default for p in parameters} == vars(options)
 
 
-def test_every_argument_is_one_of_the_function() -> None:
+def test_options_and_keywords_of_the_function() -> None:
     options = RegisterOptions(steps="auto", samples=3, refine=4, seed=9, max_memory="2G")
-    arguments = options.arguments()
-    assert set(arguments) == set(inspect.signature(register).parameters) - {"fixed", "moving"}
-    assert arguments["search"] == Search("auto", 3, 4)
-    assert (arguments["seed"], arguments["max_memory"]) == (9, "2G")
+    assert options.search == Search("auto", 3, 4)
+    assert updated(options, {"search": Search(2), "seed": 5}) == RegisterOptions(steps=2, seed=5, max_memory="2G")
+    with pytest.raises(DataError, match=r"register\(\): sede is no option of morphseek register; known: bundle"):
+        register("fixed.nii.gz", "moving.nii.gz", sede=1)
 
 
 def test_one_modality_and_frame_for_both_images_or_each_its_own() -> None:
-    both = RegisterOptions(modality="ct", frame=2).arguments()
-    assert [both[k] for k in ("fixed_modality", "moving_modality", "fixed_frame", "moving_frame")] == ["ct", "ct", 2, 2]
-    own = RegisterOptions(modality="ct", moving_modality="mr", frame=2, fixed_frame=0).arguments()
-    assert [own[k] for k in ("fixed_modality", "moving_modality", "fixed_frame", "moving_frame")] == ["ct", "mr", 0, 2]
+    both = RegisterOptions(modality="ct", frame=2)
+    assert both.modalities + both.frames == ("ct", "ct", 2, 2)
+    own = RegisterOptions(modality="ct", moving_modality="mr", frame=2, fixed_frame=0)
+    assert own.modalities + own.frames == ("ct", "mr", 0, 2)
 
 
 def test_unknown_options_are_named() -> None:

@@ -17,6 +17,7 @@ from morphseek_monai import __version__
 from morphseek_monai.inference.find import Search
 from morphseek_monai.registration import record as record_module
 from morphseek_monai.registration.models.model import RegistrationModel
+from morphseek_monai.registration.options import RegisterOptions
 from morphseek_monai.registration.record import peak_memory, versions
 from morphseek_monai.registration.register import register
 
@@ -53,9 +54,10 @@ def test_arguments_repeat_the_registration(
     record: dict[str, Any], files: list[Path], model: RegistrationModel
 ) -> None:
     arguments = dict(record["arguments"])
-    search = Search(**{name: arguments.pop(name) for name in ("steps", "samples", "refine")})
     arguments["affine"] = np.array(arguments["affine"])
-    again = register(record["fixed"]["path"], record["moving"]["path"], bundle=model, search=search, **arguments)
+    options = RegisterOptions(**arguments)
+    assert options.bundle == model.name
+    again = register(record["fixed"]["path"], record["moving"]["path"], options, bundle=model)
     assert again.record["metrics"] == record["metrics"]
     assert again.record["affine"]["matrix_ras_fixed_to_moving"] == record["affine"]["matrix_ras_fixed_to_moving"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from morphseek_monai.evaluation.hausdorff import hd95
 from morphseek_monai.metrics import hard_dice
+from morphseek_monai.metrics.hausdorff import hd95
 
 
 class Scores(NamedTuple):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import replacing, require_file
+from morphseek_monai.base.files import require_file
+from morphseek_monai.base.records import write_json
 
 __all__ = ["find_dataset_json", "listed_images", "listed_pairs", "read_dataset_json", "write_dataset_json"]
 
@@ -161,5 +162,4 @@ def write_dataset_json(
         "numRegistration_val": len(registration_val),
         "registration_val": [dict(entry) for entry in registration_val],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json_module.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(path, content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
-from morphseek_monai.base.files import replacing
+from morphseek_monai.base.records import write_json
 
 from ..layouts.lits import LITS_LABELS
 from ..scans.stored import write_nifti
@@ -122,5 +121,4 @@ def write_liver_json(path: Path, training: range, validation: range) -> None:
         "numTest": 0,
         "test": [],
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(path, content)

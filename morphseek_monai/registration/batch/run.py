@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from morphseek_monai.base.errors import DataError, find_data_error
-from morphseek_monai.base.files import whole
 from morphseek_monai.base.machine import available_memory
+from morphseek_monai.base.records import write_json
 from morphseek_monai.data.scans.scan import Scan, read_scan
 from morphseek_monai.evaluation.pair import score_labels
 
@@ -104,38 +104,33 @@ class _Worker:
             text = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"
             trace = [] if known else traceback.format_exc().splitlines()
             seconds = round(time.perf_counter() - start, 1)
-            with suppress(OSError):  # the pair then counts as not done
-                _write(folder / ERROR, {"error": text, "seconds": seconds, "traceback": trace})
+            with suppress(DataError):  # the pair then counts as not done
+                write_json(folder / ERROR, {"error": text, "seconds": seconds, "traceback": trace})
             return f"error, {text}"
 
     def register(self, row: PairRow, folder: Path, start: float) -> str:
         key = _key(row)  # before the images are read: a file that changes meanwhile is another one
         labels = [read_scan(path, "label") for path in (row.fixed_label, row.moving_label) if path]
-        arguments = row.options.arguments()
-        model = arguments["bundle"] = self.model(row)
-        arguments["device"] = str(model.device)
-        arguments["max_memory"] = arguments["max_memory"] or self.limit or None
-        result = register(row.fixed, row.moving, **arguments)
+        model = self.model(row)
+        limit = row.options.max_memory or self.limit or None
+        result = register(row.fixed, row.moving, row.options, bundle=model, device=str(model.device), max_memory=limit)
         result.save(folder, row.options.report)
         record: dict[str, Any] = {"key": key, "bundle": {"folder": self.root(model), "sha256": model.sha256}}
         if labels:
             record["dice"] = _dice(labels[0], labels[1], result.forward)
         seconds = record["seconds"] = round(time.perf_counter() - start, 1)
-        _write(folder / PAIR, record)
+        write_json(folder / PAIR, record)
         before, after = (result.metrics[stage]["similarity"] for stage in ("before", "after"))
         return f"{result.verdict}, similarity {before:.3f} to {after:.3f}, {seconds:.0f} s"
 
     def model(self, row: PairRow) -> RegistrationModel:
         """The model of a pair, loaded once."""
-        arguments = row.options.arguments()
-        modalities = (arguments["fixed_modality"], arguments["moving_modality"])
-        scans = []
-        if arguments["bundle"] is None and "auto" in modalities:
-            frames = (arguments["fixed_frame"], arguments["moving_frame"])
+        options, scans = row.options, []
+        if options.bundle is None and "auto" in options.modalities:
             roles = ("fixed image", "moving image")
-            scans = [read_scan(p, role, frame) for p, role, frame in zip((row.fixed, row.moving), roles, frames)]
-        root = str(choose_bundle(arguments["bundle"], scans, modalities).resolve())
-        device = arguments["device"]
+            scans = [read_scan(p, role, f) for p, role, f in zip((row.fixed, row.moving), roles, options.frames)]
+        root = str(choose_bundle(options.bundle, scans, options.modalities).resolve())
+        device = options.device
         if device == "auto" and torch.cuda.is_available():
             device = f"cuda:{self.local_rank % torch.cuda.device_count()}"
         if (root, device) not in self.models:
@@ -189,8 +184,3 @@ def _dice(fixed: Scan, moving: Scan, transform: Any) -> dict[str, Any]:
         "after": float(np.mean([score.dice_after for score in known])),
         "labels": {str(score.label): [score.dice_before, score.dice_after] for score in known},
     }
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    with whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

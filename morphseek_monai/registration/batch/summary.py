@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from morphseek_monai.base.files import replacing
+from morphseek_monai.base.records import write_csv
 from morphseek_monai.evaluation.verdict import DOUBTFUL, FAILED, SUCCEEDED
 
 from .table import PairRow
@@ -41,10 +40,7 @@ def summarise(rows: Sequence[PairRow], folder: Path) -> None:
     """
     lines = _lines(rows, folder)
     while True:
-        with replacing(folder / SUMMARY) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            writer.writeheader()
-            writer.writerows(lines)
+        write_csv(folder / SUMMARY, lines, COLUMNS)
         written, lines = lines, _lines(rows, folder)
         if lines == written:
             return

@@ -73,7 +73,7 @@ def test_masked_voxels_do_not_bleed() -> None:
     image = blobs()
     mask = np.ones(image.array.shape, np.float32)
     mask[:12] = 0
-    spoilt = Image(np.where(mask > 0, image.array, 9).astype(np.float32), image.affine, mask).shrink(4.0)
+    spoilt = shrink(Image(np.where(mask > 0, image.array, 9).astype(np.float32), image.affine, mask), 4.0)
     assert spoilt.mask is not None
     assert spoilt.array[spoilt.mask > 0.5].max() < 1.2
     assert (spoilt.mask[:5] == 0).all() and (spoilt.mask[8:] > 0.99).all()

@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 __all__ = ["hd95", "hd95_learn2reg"]
 
 
-def hd95(first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: Sequence[float]) -> float:
+def hd95(
+    first: NDArray[np.bool_] | Tensor, second: NDArray[np.bool_] | Tensor, spacing: float | Sequence[float]
+) -> float:
     """Symmetric 95th percentile Hausdorff distance of two masks by MONAI.
 
     Args:
-        first: mask ``(X, Y, Z)``.
+        first: mask ``(X, Y, Z)``, bool.
         second: mask on the same grid.
-        spacing: voxel size in mm, the unit of the result.
+        spacing: voxel size in mm, the unit of the result; one number or one per axis.
 
     Returns:
         The distance; infinity where one of the masks is empty, NaN where both are.
@@ -29,7 +32,7 @@ def hd95(first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: Sequence[
 
     if not first.any() or not second.any():
         return np.nan if first.any() == second.any() else np.inf
-    one, other = (torch.from_numpy(mask[None, None]) for mask in (first, second))
+    one, other = (torch.as_tensor(mask)[None, None] for mask in (first, second))
     with _quiet():
         return float(compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=spacing))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import binary_erosion
 
-from morphseek_monai.evaluation.hausdorff import hd95, hd95_learn2reg
+from morphseek_monai.metrics.hausdorff import hd95, hd95_learn2reg
 
 SPACING = (0.7, 1.3, 2.1)
 
