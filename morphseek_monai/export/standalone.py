@@ -73,11 +73,11 @@ def write_standalone(source: Path, out: Path, overwrite: bool = False) -> Path:
         raise DataError(f"{source} has a folder {SCRIPTS} already; export the bundle that it was made from")
     temporary = target.with_name(f".{os.getpid()}-{target.name}")
     try:
-        modules = closure(_names_in_configs(source))
+        found = closure(_names_in_configs(source))
         for path in _files(source):
             _copy(source, path, temporary)
-        vendor(modules, temporary / SCRIPTS)
-        _finish_metadata(temporary / METADATA, modules)
+        vendor(found, temporary / SCRIPTS)
+        _finish_metadata(temporary / METADATA, found.modules)
         if target.exists():
             shutil.rmtree(target)
         temporary.replace(target)
@@ -116,15 +116,14 @@ def _is_rewritten(path: Path) -> bool:
 
 
 def _names_in_configs(source: Path) -> set[str]:
-    names: set[str] = set()
+    texts = []
     for path in _files(source):
         if path.parts[0] == "configs" and _is_rewritten(path):
-            found = named((source / path).read_text(encoding="utf-8"))
-            unknown = sorted(name for name in found if locate(name) is None)
+            texts.append((source / path).read_text(encoding="utf-8"))
+            unknown = sorted(name for name in named(texts[-1]) if locate(name) is None)
             if unknown:
                 raise DataError(f"{source / path} names {unknown[0]}, which {PACKAGE} {__version__} lacks; correct it")
-            names |= found
-    return names
+    return named("\n".join(texts))
 
 
 def _copy(source: Path, path: Path, copy: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from morphseek_monai.export import vendor as module
-from morphseek_monai.export.vendor import ROOT, closure, named, required_packages, rewrite, vendor
+from morphseek_monai.export.vendor import ROOT, Closure, closure, named, required_packages, rewrite, vendor
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,8 @@ def test_rewrite_keeps_the_name_of_the_project(text: str) -> None:
     [
         ('"_target_": "morphseek_monai.networks.VoxelMorphL"', {"networks.VoxelMorphL"}),
         ('"$import morphseek_monai.data as d", "$@x + morphseek_monai.rewards.A()"', {"data", "rewards.A"}),
-        ('"$from morphseek_monai.data import a as b, c", "d, e"', {"data", "data.a", "data.c"}),
+        ('"$import morphseek_monai.data as d", "$d.a(@x) + d.b.c + ad.e"', {"data.a", "data.b"}),
+        ('"$from morphseek_monai.data import a as b, c", "d, e"', {"data.a", "data.c"}),
         ('"$from morphseek_monai import fields"', {"fields"}),
         ("name: morphseek_monai, of morphseek_monai.", set()),
     ],
@@ -60,27 +61,31 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_closure_is_what_the_imports_reach() -> None:
-    """One package, by its re-exports alone; ``fields.itk`` and ``fields.separable`` are in none of them."""
-    apart = {"morphseek_monai.spatial.displacement_file", "morphseek_monai.fields.separable"}
-    fields = {dotted(path) for path in (ROOT / "fields").glob("*.py")} - apart
-    expected = fields | {"morphseek_monai", "morphseek_monai.base.lazy", "morphseek_monai.base.version"}
-    assert set(closure(["morphseek_monai.fields.warp"])) == expected
-    with_file = expected | {"morphseek_monai.spatial", "morphseek_monai.spatial.displacement_file"}
-    assert set(closure(["morphseek_monai.spatial.displacement_file"])) == with_file
+def test_closure_is_what_a_name_needs() -> None:
+    """Of the packages on the way, their heads alone."""
+    found = closure(["morphseek_monai.fields.warp"])
+    fields = {f"morphseek_monai.fields{name}" for name in ("", ".axes", ".checks", ".warping")}
+    assert set(found.modules) == fields | {"morphseek_monai"}
+    assert found.public == {"morphseek_monai.fields": {"warp"}}
+
+
+def test_closure_of_a_package_is_all_its_names() -> None:
+    found = closure(["morphseek_monai.rewards"])
+    assert found.public["morphseek_monai.rewards"] == set(importlib.import_module("morphseek_monai.rewards").__all__)
+    assert {dotted(path) for path in (ROOT / "rewards").glob("*.py")} <= set(found.modules)
 
 
 def test_closure_follows_absolute_and_relative_imports() -> None:
-    modules = closure(["morphseek_monai.rewards.DiceGain"])
+    modules = closure(["morphseek_monai.rewards.DiceGain"]).modules
     assert {"morphseek_monai.metrics.dice", "morphseek_monai.fields.warping"} <= set(modules)
     assert not [name for name in modules if name.startswith(("morphseek_monai.engines", "morphseek_monai.apps"))]
 
 
 def test_code_for_bundles_imports_at_the_top_only() -> None:
     """MONAI Label takes ``scripts`` out of ``sys.modules`` between its calls; a later import would not find it."""
-    folders = [f"morphseek_monai.{path.parent.name}" for path in ROOT.glob("*/__init__.py")]
+    folders = [f"morphseek_monai.{name}" for name in ("data", "engines", "handlers", "losses", "metrics", "networks")]
     late = []
-    for name in closure(set(folders) - {"morphseek_monai.apps", "morphseek_monai.registration"}):
+    for name in closure(set(folders)).modules:
         path = ROOT.joinpath(*name.split(".")[1:])
         source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         for function in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
@@ -95,15 +100,16 @@ def test_code_for_bundles_imports_at_the_top_only() -> None:
 @pytest.mark.parametrize("package", sorted(path.parent.name for path in ROOT.glob("*/__init__.py")))
 def test_copies_of_packages_import_their_names_at_once(package: str, tmp_path: Path) -> None:
     name = f"morphseek_monai.{package}"
-    vendor([name], tmp_path)
+    vendor(closure([name]), tmp_path)
     text = (tmp_path / package / "__init__.py").read_text()
-    assert "lazy" not in text and "TYPE_CHECKING" not in text
+    assert "lazy_names" not in text and "TYPE_CHECKING" not in text
     imported = {alias.name for node in ast.parse(text).body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert imported - {"annotations"} == set(getattr(importlib.import_module(name), "__all__", ()))
 
 
 def test_vendor_keeps_folders_and_changes_names_only(tmp_path: Path) -> None:
-    vendor(["morphseek_monai", "morphseek_monai.rewards", "morphseek_monai.rewards.dice_gain"], tmp_path / "scripts")
+    found = Closure(["morphseek_monai", "morphseek_monai.rewards", "morphseek_monai.rewards.dice_gain"], {})
+    vendor(found, tmp_path / "scripts")
     written = {path.relative_to(tmp_path).as_posix(): path for path in tmp_path.rglob("*.py")}
     assert set(written) == {"scripts/__init__.py", "scripts/rewards/__init__.py", "scripts/rewards/dice_gain.py"}
     lines = written["scripts/rewards/dice_gain.py"].read_text().splitlines()
@@ -114,7 +120,7 @@ def test_vendor_keeps_folders_and_changes_names_only(tmp_path: Path) -> None:
 
 
 def test_required_packages_keeps_what_is_listed_and_adds_what_is_imported() -> None:
-    modules = closure(["morphseek_monai.handlers", "morphseek_monai.transforms", "morphseek_monai.data"])
+    modules = closure(["morphseek_monai.handlers", "morphseek_monai.transforms", "morphseek_monai.data"]).modules
     required = required_packages(modules, {"fire": "0.7.0", "nibabel": "5.2.1", "morphseek_monai": "0.1.0"})
     assert (required.pop("fire"), required.pop("nibabel")) == ("0.7.0", "5.2.1")
     assert {"itk", "pytorch-ignite", "matplotlib"} <= set(required)  # by the names PyPI knows

@@ -93,7 +93,7 @@ def test_crop_to_the_liver_instead(folder: Path) -> None:
     """The alternative of docs/own_data.md: other transforms as above."""
     crop = """{"_target_": "CropForegroundd", "keys": ["image", "label"], "source_key": "label", "margin": 2,
                "allow_smaller": true}"""
-    preprocess = parse(**{"normalise#transforms#1": json.loads(crop)})
+    preprocess = parse(crop=json.loads(crop))
     for subject in lits_training_subjects(folder):
         label = preprocess({key: subject[key] for key in ("image", "label")})["label"]
         assert label.shape == (1, *SIZE) and (label > 0).float().mean() > 0.15
