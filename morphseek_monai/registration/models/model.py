@@ -105,6 +105,9 @@ def _load(root: Path, device: torch.device) -> RegistrationModel:
     parser["bundle_root"] = str(root)
     parser.read_meta(str(root / METADATA))
     settings: dict[str, Any] = parser["register"]
+    if "voxels" not in settings:
+        old = ", got spacing, which is mm and for one anatomy only" if "spacing" in settings else ""
+        raise ValueError(f"register.json must say voxels, those of the anatomy's longest side in training{old}; add it")
     weights = root / "models/model.pt"
     network = parser.get_parsed_content("network_def")
     load_weights(weights, network)

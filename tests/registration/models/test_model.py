@@ -130,7 +130,11 @@ def not_a_number(path: Path) -> None:
         (weights(not_a_number), "has NaN or infinite weights"),
         (lambda f: (f / "configs/register.json").write_text("{"), "Expecting property name"),
         (change("register.json", lambda c: c.pop("register")), "KeyError"),
-        (change("register.json", lambda c: c["register"].pop("voxels")), "voxels"),
+        (change("register.json", lambda c: c["register"].pop("voxels")), r"register\.json must say voxels, .*; add it"),
+        (
+            change("register.json", lambda c: c["register"].update(spacing=c["register"].pop("voxels"))),
+            "must say voxels, .*, got spacing, which is mm and for one anatomy only; add it",
+        ),
         (settings(voxels=0), r"voxels in register\.json must be a positive number, got 0"),
         (settings(size=[48, 48, -48]), r"size in register\.json must be three positive numbers"),
         (settings(orientation="XYZ"), "Not all axis codes"),
