@@ -160,3 +160,23 @@ def test_values_on_the_command_line_are_python() -> None:
     found = [f"{name_of(page)}: {span}" for page in PAGES for span in pattern.findall(page.read_text(encoding="utf-8"))]
     assert len(PAGES) > 30
     assert found == []
+
+
+def test_modules_named_in_text_exist() -> None:
+    """Paths and dotted names of the package, in pages, in docstrings and in the documentation's own scripts."""
+    pattern = re.compile(r"\bmorphseek_monai((?:[./]\w+)+)")
+    scripts = [*(ROOT / "docs").rglob("*.py"), *(ROOT / "morphseek_monai").rglob("*.py")]
+    found, missing = 0, []
+    for page in [*PAGES, *scripts]:
+        for match in pattern.finditer(page.read_text(encoding="utf-8")):
+            place = ROOT / "morphseek_monai"
+            for part in re.split(r"[./]", match[1][1:].removesuffix(".py")):
+                if (place / part).is_dir():
+                    place = place / part
+                    continue
+                known = (place / f"{part}.py").is_file() or part in (place / "__init__.py").read_text(encoding="utf-8")
+                missing += [] if known or part == "md" else [f"{name_of(page)}: {match[0]}"]
+                break
+            found += 1
+    assert found > 500
+    assert missing == []
