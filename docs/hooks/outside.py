@@ -43,6 +43,8 @@ def follow(text: str, page: str) -> str:
     def link(match: re.Match[str]) -> str:
         shown, target, anchor = match.groups()
         path = (source.parent / target).resolve()
+        if not path.exists():  # an address, or code that looks like a link
+            return match[0]
         name = pages.get(path) or (path.relative_to(DOCS).as_posix() if path.is_relative_to(DOCS) else "")
         if not name or path.suffix not in (".md", ".png", ".jpg", ".ipynb"):
             return str(shown)
