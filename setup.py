@@ -26,7 +26,7 @@ TEST = [
     "ipykernel>=6.29",
 ]
 # ruff formats the signatures; mkdocs-jupyter shows the notebooks
-DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "mkdocs-jupyter>=0.26", "ruff>=0.9"]
+DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0.8", "mkdocs-jupyter>=0.26.3", "ruff>=0.9"]
 # What a bundle needs to register: an installed package finds it where a clone has bundles/.
 BUNDLE_FILES = ("LICENSE", "configs/*.*", "docs/*.*", "models/model.*")
 INSTALLED: dict[str, list[str]] = {}
