@@ -22,7 +22,11 @@ TEST = [
     "mlflow-skinny>=3",  # with what its SQLite store needs
     "sqlalchemy>=2",
     "alembic>=1.13",
+    "nbclient>=0.10",
+    "ipykernel>=6.29",
 ]
+# ruff formats the signatures; mkdocs-jupyter shows the notebooks
+DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0.8", "mkdocs-jupyter>=0.26.3", "ruff>=0.9"]
 # What a bundle needs to register: an installed package finds it where a clone has bundles/.
 BUNDLE_FILES = ("LICENSE", "configs/*.*", "docs/*.*", "models/model.*")
 INSTALLED: dict[str, list[str]] = {}
@@ -59,7 +63,7 @@ setup(
         "tensorboard>=2.16",
         "tqdm>=4.66",
     ],
-    extras_require={"test": TEST, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"]},
+    extras_require={"test": TEST, "docs": DOCS, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"]},
     entry_points={"console_scripts": ["morphseek = morphseek_monai.apps.main:main"]},
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -22,13 +22,14 @@ import fire
 import nibabel as nib
 import numpy as np
 import torch
-from morphseek_monai.space.volume import Volume
 from scans.pairs import Pair, load_pairs, set_names
 from scans.scores import score
 from scipy import ndimage
 
 from morphseek_monai.registration.align.align import align
+from morphseek_monai.registration.align.reading import shrink
 from morphseek_monai.space.grid import Grid
+from morphseek_monai.space.image import Image
 
 VOXELS_ALONG = 112  # as many as a registration's grid has, about
 GREEDY = "-d 3 -threads 1 -a -dof 12 -ia-image-centers -m NCC 2x2x2 -n 100x50x10 -V 0"
@@ -37,9 +38,9 @@ GREEDY = "-d 3 -threads 1 -a -dof 12 -ia-image-centers -m NCC 2x2x2 -n 100x50x10
 def small(path: str) -> tuple[Any, Grid]:
     """A scan with about 112 voxels along its longest axis."""
     image: Any = nib.load(path)
-    whole = Volume(image.get_fdata(dtype=np.float32), image.affine)
-    volume = whole.shrink(float(whole.extent.max()) / VOXELS_ALONG)
-    return volume.array, Grid(volume.array.shape, volume.affine)
+    whole = Image(image.get_fdata(dtype=np.float32), image.affine)
+    reduced = shrink(whole, float(whole.extent.max()) / VOXELS_ALONG)
+    return reduced.array, reduced.grid
 
 
 def headers(pair: Pair, seed: int) -> tuple[Any, float, str]:

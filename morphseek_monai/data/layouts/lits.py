@@ -24,8 +24,10 @@ Subject = dict[str, str]
 Pair = dict[str, Subject]
 
 LITS_LABELS = {0: "background", 1: "liver", 2: "tumour"}
-# no registration paper publishes a list; these are the last 31 of the 131 labelled cases
+"""Names of the label ids of the liver data."""
+
 LITS_VALIDATION = tuple(range(100, 131))
+"""Numbers of the cases held out by default: no registration paper lists any; these are the last 31 of the 131."""
 
 
 def lits_training_subjects(

@@ -50,6 +50,7 @@ LAYOUTS: dict[str, Layout] = {
         "MSD Task03_Liver: imagesTr/liver_N.nii.gz, labelsTr, dataset.json",
     ),
 }
+"""The known folders by name."""
 
 
 def detect_layout(dataset_dir: str | os.PathLike[str]) -> str:
