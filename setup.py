@@ -45,7 +45,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["morphseek_monai", "morphseek_monai.*"]),
-    package_data={"morphseek_monai": ["py.typed", "registration/report/*.css", "registration/report/*.js"]},
+    package_data={
+        "morphseek_monai": ["py.typed", *(f"registration/report/*.{kind}" for kind in ("html", "css", "js"))],
+    },
     data_files=list(INSTALLED.items()),
     install_requires=[
         "monai>=1.6",
@@ -60,6 +62,7 @@ setup(
         "matplotlib>=3.8",
         "pillow>=10.1",
         "contourpy>=1.2",
+        "jinja2>=3.1",
         "tensorboard>=2.16",
         "tqdm>=4.66",
     ],

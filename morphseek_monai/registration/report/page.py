@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
+import math
+from collections.abc import Mapping
+from functools import cache
 
-from .frames import panel_figure, proportions, viewer_figure
-from .panels import Panel, Panels
-from .tables import SIGNS, checks_table, facts_tables, mark, metrics_table, number
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .lines import svg_path
+from .panels import IMAGES, Panels
+from .pictures import data_uri, gradient
+from .planes import PLANES
 from .view import ReportView
 
-HEADLINES = {
-    "succeeded": "Registration succeeded",
-    "doubtful": "Registration is doubtful: look before you use it",
-    "failed": "Registration failed: do not use the result",
-}
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+STAGES = {"before": "by the headers", "affine": "after the affine", "after": "registered"}
 
 
 def make_page(view: ReportView, panels: Panels) -> str:
@@ -29,60 +27,53 @@ def make_page(view: ReportView, panels: Panels) -> str:
     Returns:
         HTML without any reference to the outside; a content security policy keeps it so.
     """
-    here = files(__package__)
-    style = here.joinpath("page.css").read_text(encoding="utf-8") + proportions(panels)
-    script = here.joinpath("viewer.js").read_text(encoding="utf-8")
-    numbers = _section("Checks", checks_table(view.checks))
-    if any(view.metrics.values()):
-        numbers += _section("Measured", metrics_table(view.metrics))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{SIGNS[view.verdict]} {escape(view.title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-<header><h1>{escape(view.title)}</h1>{_banner(view)}</header>
-{_section("Compare", viewer_figure(panels))}
-<div class="numbers">{numbers}</div>
-{_section("Do the images match?", _figures(panels, panels.match))}
-{_section("Is the deformation plausible?", _figures(panels, panels.deformation))}
-{_section("The images", _figures(panels, panels.images))}
-{_section("The run", facts_tables(view.facts))}
-<footer>For research; not a medical device.</footer>
-</main>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    reasons = [check for check in view.checks if check.outcome != "succeeded"]
+    reasons.sort(key=lambda check: check.outcome != "failed")
+    stages, rows = metrics_rows(view.metrics)
+    page = templates().get_template("page.html")
+    return page.render(view=view, panels=panels, reasons=reasons, stages=stages, rows=rows)
 
 
-def _banner(view: ReportView) -> str:
-    """The verdict by sign, words and colour, and what led to it, the gravest first."""
-    reasons = [
-        f"<li>{mark(check.outcome)} <b>{escape(check.name)}</b> {number(check.value, check.unit)}, wanted: "
-        f"{escape(check.limits)}{'; ' + escape(check.note) if check.note else ''}</li>"
-        for check in sorted(view.checks, key=lambda check: check.outcome != "failed")
-        if check.outcome != "succeeded"
-    ]
-    if not reasons and view.checks:
-        reasons = [f"<li>All {len(view.checks)} checks passed.</li>"]
-    reasons += [f'<li><span class="mark note">Note</span> {escape(notice)}</li>' for notice in view.notices]
-    return (
-        f'<div class="banner {view.verdict}"><p><span class="sign" aria-hidden="true">{SIGNS[view.verdict]}</span> '
-        f"{HEADLINES[view.verdict]}</p><ul>{''.join(reasons)}</ul></div>"
+@cache
+def templates() -> Environment:
+    """The templates beside this file; they escape whatever they are given, and refuse a name that is not given."""
+    environment = Environment(
+        loader=PackageLoader(__package__, ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    environment.globals.update(planes=PLANES, images=IMAGES)
+    environment.filters.update(data_uri=data_uri, gradient=gradient, number=number, svg_path=svg_path)
+    return environment
 
 
-def _section(heading: str, content: str) -> str:
-    return f"<section><h2>{escape(heading)}</h2>{content}</section>"
+def metrics_rows(metrics: Mapping[str, Mapping[str, float]]) -> tuple[list[str], list[tuple[str, list[float]]]]:
+    """Metrics in rows, stages in columns.
+
+    Args:
+        metrics: stage -> name -> value.
+
+    Returns:
+        headings of the stages that were measured, in the order of :data:`STAGES`; name and values of each metric, NaN
+        where a stage lacks it.
+    """
+    stages = [stage for stage in STAGES if stage in metrics]
+    names = dict.fromkeys(name for stage in stages for name in metrics[stage])
+    rows = [(name, [metrics[stage].get(name, math.nan) for stage in stages]) for name in names]
+    return [STAGES[stage] for stage in stages], rows
 
 
-def _figures(panels: Panels, chosen: Sequence[Panel]) -> str:
-    return f'<div class="figures">{"".join(panel_figure(panels, panel) for panel in chosen)}</div>'
+def number(value: float, unit: str = "") -> str:
+    """A value to three digits with its unit; a dash where there is none.
+
+    Example:
+        >>> number(0.123456, "mm"), number(1234.5), number(float("nan"), "mm")
+        ('0.123 mm', '1234', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{text} {unit}".strip()

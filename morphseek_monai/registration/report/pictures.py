@@ -14,6 +14,7 @@ from PIL import Image
 
 LARGEST_SIDE = 400  # pixels; planes of a 512 x 512 CT would make a page too large for an e-mail
 _SAMPLE = 500_000  # voxels that are enough for a percentile
+_STOPS = 16  # of the gradient that draws a colour bar
 
 
 def _palette(colours: Any) -> NDArray[np.uint8]:
@@ -114,3 +115,17 @@ def data_uri(places: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
     stream = io.BytesIO()
     image.save(stream, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def gradient(palette: NDArray[np.uint8]) -> str:
+    """A palette as a CSS gradient from left to right.
+
+    Args:
+        palette: ``(N, 3)``, red, green and blue.
+
+    Example:
+        >>> gradient(GREY)[:46]
+        'linear-gradient(to right, #000000, #111111, #2'
+    """
+    stops = (palette[k * (len(palette) - 1) // (_STOPS - 1)] for k in range(_STOPS))
+    return f"linear-gradient(to right, {', '.join('#' + bytes(colour).hex() for colour in stops)})"

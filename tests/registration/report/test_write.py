@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from PIL import Image
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.registration.report import ReportView, write_report
-from morphseek_monai.registration.report.panels import make_panels
+from morphseek_monai.registration.report.page import make_page
+from morphseek_monai.registration.report.panels import Bar, make_panels
+from morphseek_monai.registration.report.planes import PLANES
 
 MakeView = Callable[..., ReportView]
 VOID = {"meta", "img", "input", "br", "link"}
@@ -132,6 +135,34 @@ def test_names_from_outside_are_escaped(make_view: MakeView, tmp_path: Path) -> 
     plain, page = written(tmp_path / "plain", make_view()), written(tmp_path / "nasty", view)
     assert len(page.all("script")) == len(plain.all("script")) == 1
     assert page.text.count(nasty) >= 10
+
+
+def test_every_text_from_outside_is_shown_as_it_is_and_is_never_a_tag(make_view: MakeView) -> None:
+    hostile = (f"<script>{i}</script><img src=x onerror='a()' alt=\"{i}\">{{{{ 7*7 }}}}&lt;" for i in range(99))
+    told: dict[str, str] = {}
+
+    def text(name: str) -> str:
+        return told.setdefault(name, next(hostile))
+
+    checks = [make_view().checks[1]._replace(name=text("check"), unit=text("unit"), note=text("note"))]
+    view = make_view(
+        title=text("title"),
+        checks=[checks[0]._replace(limits=text("limits"))],
+        notices=[text("notice")],
+        facts=[(text("heading"), [(text("key"), text("value"))])],
+        metrics={"before": {text("metric"): 0.5}},
+    )
+    panels = make_panels(view)
+    bar = Bar(text("low"), text("middle"), text("high"), text("reserved"))
+    deformation = replace(panels.deformation[0], title=text("panel"), caption=text("caption"), bar=bar)
+    plain = Page(make_page(make_view(), panels))
+    page = Page(make_page(view, replace(panels, deformation=(deformation, *panels.deformation[1:]))))
+    words = page.text + " ".join(value for _, attributes in page.tags for value in attributes.values())
+    assert {name for name, content in told.items() if content not in words} == set() and len(told) == 16
+    assert sum(f"{told['panel']}, {plane.name} plane" in words for plane in PLANES) == 3  # in attributes too
+    for tag in ("script", "img"):
+        assert len(page.all(tag)) == len(plain.all(tag))
+    assert not any("onerror" in attributes for _, attributes in page.tags)
 
 
 def test_planes_keep_their_proportions(make_view: MakeView, tmp_path: Path) -> None:
