@@ -16,7 +16,7 @@ def warp_image(
     transform: str | None = None,
     grid: str | None = None,
     interpolation: str = "auto",
-    outside: float = 0.0,
+    outside: float | None = None,
 ) -> str:
     """Warp an image with a finished registration, in one interpolation from its native grid.
 
@@ -29,22 +29,24 @@ def warp_image(
             the fixed subject to the moving image's grid.
         transform: instead of a registration, any transform file of ITK that maps points of GRID to points of IMAGE.
         grid: image whose grid the result has; needed with --transform, otherwise that of the registered image.
-        interpolation: auto (nearest for label maps, else linear), linear, nearest, bspline or sinc.
-        outside: value where the image has no voxel.
+        interpolation: auto (nearest for label maps, else linear), linear, nearest, bspline, sinc, or points, which
+            carries the centre of each label, for marks smaller than a voxel.
+        outside: value where the image has none; by default 0, NaN for images with NaN, and air for CTs.
 
     Returns:
         what was done.
     """
-    if not isinstance(outside, int | float):
+    if outside is not None and (isinstance(outside, bool) or not isinstance(outside, int | float)):
         raise DataError(f"warp-image: --outside must be a number, got {outside!r}")
     if (registration is None) == (transform is None):
         raise DataError("warp-image: give either --registration DIR or --transform FILE --grid REFERENCE")
     require_scan(str(image), "image")
-    from ..data.scans.scan import read_series
     from ..registration.folder import SUBJECTS, read_grid, read_registration
-    from ..spatial.apply import warp_scan, write_warped
+    from ..spatial.apply import warp_image as warp
+    from ..spatial.apply import write_warped
     from ..spatial.transform_file import read_transform
 
+    air = None
     if registration is not None:
         target = "fixed" if to is None else to
         if target not in SUBJECTS:
@@ -52,6 +54,7 @@ def warp_image(
         result = read_registration(str(registration))
         chosen = result.transform_from(target)
         where = result.grid(target) if grid is None else read_grid(str(grid))
+        air = result.outside if target == "fixed" else None
         place = f"the {target} image's grid" if grid is None else f"the grid of {grid}"
     else:
         if to is not None or grid is None:
@@ -60,8 +63,7 @@ def warp_image(
                 " to points of the image"
             )
         chosen, where, place = read_transform(str(transform)), read_grid(str(grid)), f"the grid of {grid}"
-    scan = read_series(str(image), "image")
-    warped = warp_scan(scan, chosen, where, interpolation, float(outside))
+    scan, warped = warp(str(image), chosen, where, str(interpolation), outside, air)
     write_warped(str(out), warped, where, scan)
     size = " x ".join(map(str, warped.array.shape))
     why = f" ({warped.why})" if warped.why else ""

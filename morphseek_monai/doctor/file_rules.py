@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..data.scans.kind import ROUNDING
+from ..space.nifti_header import MILLIMETRES, stretch
 from .report import ERROR, WARN, FileReport, Finding, SubjectReport
 
 __all__ = ["check_files"]
@@ -55,6 +57,22 @@ def _header(file: FileReport) -> _Rule:
         )
     if file.role != "image":
         return  # what follows is the same for a label map on its image's grid, which is checked elsewhere
+    factor = MILLIMETRES.get(file.unit, 1.0)
+    if stretch(file.pixdim, np.array(file.spacing) / factor):
+        yield (
+            WARN,
+            "pixdim",
+            f"pixdim {_numbers(file.pixdim)} says another voxel size than the affine, {_numbers(file.spacing)}, which"
+            " is used here; ITK takes pixdim",
+            "find out which is right and write it into both",
+        )
+    if factor != 1:
+        yield (
+            WARN,
+            "unit",
+            f"header counts in {file.unit}s: MONAI reads its numbers as mm, ITK and register turn them into mm",
+            "write the header in mm (nibabel: header.set_xyzt_units), with the affine in mm",
+        )
     if file.codes and max(file.codes) == 0:
         yield (
             WARN,
@@ -108,7 +126,9 @@ def _mask(file: FileReport) -> _Rule:
             ERROR,
             "fraction",
             f"must hold whole numbers, has {file.fraction:g}",
-            "resample with nearest-neighbour interpolation",
+            "store the ids as whole numbers, the header's slope changes them"
+            if abs(file.fraction - round(file.fraction)) <= ROUNDING
+            else "resample with nearest-neighbour interpolation",
         )
     elif file.low == file.high == 0:
         yield ERROR, "empty", "is empty (0 everywhere)", "draw it, or leave it out of the data list"

@@ -32,6 +32,7 @@ class FileReport:
         codes: the header's qform and sform code; empty likewise.
         apart: the largest distance in voxels, over the corners, between the places that qform and sform give;
             NaN where the quaternion is none, None where not both are set.
+        unit: what the header's lengths count in; ``spacing`` and ``affine`` are in mm whatever it is.
         low: smallest finite value.
         high: largest finite value.
         not_finite: number of NaN and infinite voxels.
@@ -52,6 +53,7 @@ class FileReport:
     pixdim: tuple[float, ...] = ()
     codes: tuple[int, ...] = ()
     apart: float | None = None
+    unit: str = "mm"
     low: float = float("nan")
     high: float = float("nan")
     not_finite: int = 0

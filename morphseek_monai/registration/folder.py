@@ -28,11 +28,13 @@ class Registration(NamedTuple):
         folder: that ``morphseek register`` wrote.
         fixed: grid of the fixed image.
         moving: grid of the moving image.
+        outside: value of the warped image where the moving one has none.
     """
 
     folder: Path
     fixed: Grid
     moving: Grid
+    outside: float = 0.0
 
     def grid(self, subject: str) -> Grid:
         """Grid of the ``fixed`` or the ``moving`` image."""
@@ -67,11 +69,12 @@ def read_registration(folder: str | os.PathLike[str]) -> Registration:
     try:
         content = json.loads((path / "result.json").read_text(encoding="utf-8"))
         fixed, moving = (_grid(content[subject]) for subject in SUBJECTS)
+        outside = float(content.get("outside", 0.0))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path / 'result.json'} does not tell the grids of the two images ({error!r:.80}); register again"
         ) from error
-    return Registration(path, fixed, moving)
+    return Registration(path, fixed, moving, outside)
 
 
 def read_grid(path: str | os.PathLike[str], role: str = "grid") -> Grid:

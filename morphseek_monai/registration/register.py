@@ -31,8 +31,8 @@ from morphseek_monai.registration.prepare.pair import SEARCHED, pair_scans
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
 from morphseek_monai.registration.start import choose_start
+from morphseek_monai.spatial.apply import warp_values
 from morphseek_monai.spatial.point_map import Field, PointMap
-from morphseek_monai.spatial.transform import resample
 
 LOG = logging.getLogger("morphseek")
 
@@ -148,7 +148,7 @@ def _carry_out(
     with clock("warp"):
         outside = min(CT_AIR, float(moving_scan.array.min())) if pair.moving.modality == "ct" else 0.0
         point_map = PointMap((Field(native.ddf, field_grid), pair.affine))
-        warped = resample(moving_scan.array, moving_scan.affine, point_map, fixed_scan.grid, outside=outside)
+        warped = warp_values(moving_scan, point_map, fixed_scan.grid, "linear", outside)
     with clock("judge"):
         checks = make_checks(pair, on_network, native, {**similarity, "after": answered}, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,16 +17,18 @@ from torch import Tensor
 
 from morphseek_monai.base.files import removed
 from morphseek_monai.base.records import write_json
-from morphseek_monai.data.scans.scan import Scan, read_series, same_type, write_scan
+from morphseek_monai.data.scans.scan import Scan, same_type, write_scan
 from morphseek_monai.evaluation.verdict import Check
 from morphseek_monai.space.grid import Grid
-from morphseek_monai.spatial.apply import warp_scan
+from morphseek_monai.spatial.apply import warp_image
 from morphseek_monai.spatial.point_map import Field, PointMap
 from morphseek_monai.spatial.transform import composite
 from morphseek_monai.spatial.transform_file import write_transform
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.report import ReportView
+
+LOG = logging.getLogger("morphseek")
 
 # all that a registration may write; result.json first, since its presence means a complete folder
 FILES = (
@@ -110,20 +113,19 @@ class RegistrationResult:
             image: a path, a NiBabel image, an ``itk.Image`` or a MetaTensor, on a grid of its own; a series is moved
                 volume by volume.
             interpolation: ``auto`` (nearest for label maps, else linear), ``linear``, ``nearest``, ``bspline``,
-                ``sinc``.
-            outside: value where the image has no voxel; None takes that of the registered image where this one has
-                values as low, and else 0.
+                ``sinc``, ``points`` (the centre of each label).
+            outside: value where the image has none; None takes what :func:`~morphseek_monai.spatial.apply.warp_scan`
+                finds fit: 0, NaN, or air.
 
         Returns:
             an image on the fixed grid, in the type of ``image``.
 
         Raises:
-            DataError: the image cannot be read, or an unknown interpolation.
+            DataError: it cannot be read, an unknown interpolation, or ``auto`` where it is doubtful what it is.
         """
-        scan = read_series(image, "label" if interpolation == "nearest" else "image")
-        if outside is None:
-            outside = self.outside if self.outside < 0 and float(scan.array.min()) <= self.outside else 0.0
-        warped = warp_scan(scan, self.forward, self.fixed.grid, interpolation, outside)
+        scan, warped = warp_image(image, self.forward, self.fixed.grid, interpolation, outside, self.outside)
+        for notice in (*scan.notices, *warped.notices):
+            LOG.warning(notice)
         return same_type(warped.array, self.fixed.grid, scan)
 
     def map_points(self, points: Any, source: str = "fixed") -> NDArray[np.float64]:

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from .grid import corner_distance
 
-__all__ = ["RawHeader", "axis_codes", "raw_header"]
+__all__ = ["RawHeader", "axis_codes", "in_mm", "keep_time", "length_unit", "raw_header", "stretch"]
+
+MILLIMETRES = {"mm": 1.0, "meter": 1e3, "micron": 1e-3}  # of NIfTI's units of length; those of no name count as mm
+STRETCH = 1e-3  # of a voxel's edge: pixdim and affine say another size
 
 
 class RawHeader(NamedTuple):
@@ -20,6 +23,7 @@ class RawHeader(NamedTuple):
     pixdim: tuple[float, ...]
     codes: tuple[int, ...]
     apart: float | None
+    unit: str = "mm"
 
 
 def raw_header(path: str, header: Any) -> RawHeader:
@@ -33,7 +37,7 @@ def raw_header(path: str, header: Any) -> RawHeader:
         header: what NiBabel made of it; tells NIfTI-1, NIfTI-2 and other formats apart.
     """
     if not isinstance(header, nib.Nifti1Header) or not header.is_single:
-        return RawHeader((), (), None)
+        return RawHeader((), (), None, length_unit(header))
     with ImageOpener(path) as stream:
         raw: Any = type(header).from_fileobj(stream, check=False)  # type: ignore[no-untyped-call]
     codes = (int(raw["qform_code"]), int(raw["sform_code"]))
@@ -44,7 +48,50 @@ def raw_header(path: str, header: Any) -> RawHeader:
             apart = corner_distance(raw.get_qform(), raw.get_sform(), raw.get_data_shape()[:3])
         except ValueError:  # NiBabel's HeaderDataError is one
             apart = float("nan")
-    return RawHeader(pixdim, codes, apart)
+    return RawHeader(pixdim, codes, apart, length_unit(header))
+
+
+def length_unit(header: Any) -> str:
+    """What a header's lengths count in: ``mm``, ``meter``, ``micron``, or ``unknown``."""
+    if not isinstance(header, nib.Nifti1Header):
+        return "mm"
+    try:
+        return str(header.get_xyzt_units()[0])  # type: ignore[no-untyped-call]
+    except KeyError:  # a code that is none
+        return "unknown"
+
+
+def keep_time(header: Any, source: Any) -> None:
+    """Copy the time between volumes, and its unit, from one NIfTI header to another; other formats have none."""
+    if not isinstance(source, nib.Nifti1Header):
+        return
+    header["pixdim"][4] = source["pixdim"][4]
+    try:
+        unit = source.get_xyzt_units()[1]  # type: ignore[no-untyped-call]
+    except KeyError:
+        unit = "unknown"
+    header.set_xyzt_units("mm", unit)
+
+
+def in_mm(affine: NDArray[Any], header: Any) -> NDArray[np.float64]:
+    """NiBabel's affine, which is in the header's unit of length, in millimetres, as ITK takes it.
+
+    Args:
+        affine: ``(4, 4)`` voxel -> RAS, in the unit of ``header``.
+        header: NiBabel's.
+    """
+    factor = MILLIMETRES.get(length_unit(header), 1.0)
+    return np.diag([factor, factor, factor, 1.0]) @ np.asarray(affine, dtype=np.float64)
+
+
+def stretch(pixdim: tuple[float, ...], spacing: Any) -> bool:
+    """Whether a header's pixdim says another voxel size than its affine; NiBabel takes the affine's, ITK's is pixdim's.
+
+    Args:
+        pixdim: of :func:`raw_header`, empty for other formats.
+        spacing: ``(3,)``, edges of a voxel by the affine, in the header's unit.
+    """
+    return any(abs(size - edge) > STRETCH * abs(edge) for size, edge in zip(pixdim, spacing))
 
 
 def axis_codes(affine: NDArray[Any]) -> str:

@@ -163,6 +163,7 @@ BREAKS = {  # what breaks training or makes its results wrong
     "flat affine": (patch(280, bytes(48)), "spacing", TRAIN, "affine 0 0"),
     "contradiction": (contradict, "qform_sform", TRAIN, "qform and sform contradict each other (codes 1 1"),
     "float label": (change("label", half), "fraction", TRAIN, "has 2.5"),
+    "label of a slope": (change("label", lambda a: a * np.float32(0.9999)), "fraction", TRAIN, "has 0.9999"),
     "nan label": (change("label", nan), "not_finite", TRAIN, "label has 2 NaN"),
     "large id": (change("label", with_id(99)), "label_ids", TRAIN, "label has id 99 outside 0..12"),
     "negative id": (change("label", with_id(-3)), "label_ids", TRAIN, "label has id -3 outside 0..12"),
@@ -214,6 +215,13 @@ WARNS = {  # what deserves a look, and lets train
         "no_orientation",
         TRAIN,
         "qform and sform code 0",
+    ),
+    "pixdim": (patch(80, struct.pack("<f", 5)), "pixdim", TRAIN, "says another voxel size than the affine"),
+    "microns": (
+        everybody(lambda role, name: patch(123, b"\x03", role, name)),
+        "unit",
+        TRAIN,
+        "header counts in microns",
     ),
     "validation label missing": (
         without_validation_label,

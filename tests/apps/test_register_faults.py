@@ -66,8 +66,7 @@ def test_fault_01_nan_and_infinity_become_background_and_are_counted(role: str, 
     array[:2, :2, :3], array[0, 0, 5] = np.nan, np.inf
     file = pair.write(array)
     outcome = pair.run(tmp_path, **{role: file})
-    low = array[np.isfinite(array)].min()
-    line = f"{role} image {file}: 13 NaN or infinite voxels replaced by {low:g}, the smallest finite value"
+    line = f"{role} image {file}: 13 NaN or infinite voxels lie outside of it"
     assert outcome.code == 0 and f"notice: {line}\n" in outcome.out and line in notices(tmp_path)
     assert np.isfinite(nib.load(tmp_path / "warped.nii.gz").get_fdata()).all()
     assert pair.differs(tmp_path).max() < 0.2  # mm, of voxels of 4

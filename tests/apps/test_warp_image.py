@@ -24,7 +24,7 @@ def test_labels_go_to_the_fixed_grid_by_nearest(
     printed = run(
         capsys, "--image", str(registered / "moving_label.nii.gz"), "--registration", str(registered), "--out", str(out)
     )
-    assert "nearest interpolation" in printed and "looks like a label map" in printed
+    assert "nearest interpolation" in printed and "moving_label.nii.gz is a label map: its name" in printed
     assert "on the fixed image's grid" in printed and "20 x 22 x 16" in printed
     warped, fixed = nib.load(out), nib.load(registered / "fixed_label.nii.gz")
     assert warped.get_data_dtype() == np.uint8 and np.allclose(warped.affine, fixed.affine, atol=1e-5)

@@ -22,7 +22,7 @@ def written(path: Path, kind: Any = nib.Nifti1Image) -> Any:
 def test_fields_of_a_sound_header(kind: Any, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a{suffix}"
     raw = raw_header(str(path), written(path, kind).header)
-    assert raw == ((2.0, 3.0, 4.0), (0, 2), None)
+    assert raw == ((2.0, 3.0, 4.0), (0, 2), None, "unknown")
 
 
 def test_a_spacing_of_zero_is_seen_before_nibabel_repairs_it(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_quaternion_that_is_none(tmp_path: Path) -> None:
 def test_other_formats_have_no_such_fields(tmp_path: Path) -> None:
     path = tmp_path / "a.mgz"
     nib.save(nib.MGHImage(np.zeros((4, 5, 6), np.uint8), np.eye(4)), path)
-    assert raw_header(str(path), nib.load(path).header) == ((), (), None)
+    assert raw_header(str(path), nib.load(path).header) == ((), (), None, "mm")
 
 
 def test_corner_distance_counts_voxels_of_the_first() -> None:

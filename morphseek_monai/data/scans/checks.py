@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from morphseek_monai.base.errors import DataError
 
+from .kind import whole_ids
 from .request import no_number
 
-__all__ = ["check_affine", "check_size", "clean_values", "plain_dtype"]
+__all__ = ["Cleaned", "check_affine", "check_size", "clean_ids", "clean_values", "plain_dtype"]
 
 SMALLEST = 8  # voxels along an axis: what networks halve three times
 SHEAR_TOLERANCE = 1e-4  # cosine between two axes; single precision headers miss a right angle by about 1e-6
@@ -93,35 +94,81 @@ def plain_dtype(array: NDArray[Any], who: str) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def clean_values(array: NDArray[Any], who: str, constant: bool = False) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Replace NaN and infinity by the background, the smallest finite value.
+class Cleaned(NamedTuple):
+    """What :func:`clean_values` returns.
+
+    Attributes:
+        array: finite, of the same type.
+        missing: where it was not, of its shape; None where all was.
+        notices: what was done.
+    """
+
+    array: NDArray[Any]
+    missing: NDArray[np.bool_] | None
+    notices: tuple[str, ...]
+
+
+def clean_values(array: NDArray[Any], who: str, constant: bool = False) -> Cleaned:
+    """Fill what is NaN or infinite by the smallest finite value, and remember where it was: outside of the image.
 
     Args:
         array: any shape, real.
         who: role and name, for the message.
         constant: accept the same value everywhere.
 
-    Returns:
-        the array, a new one where anything was replaced, and the notices.
-
     Raises:
         DataError: nothing is finite, or everything is the same.
 
     Example:
-        >>> clean_values(np.array([np.nan, 2.0, 1.0]), "image a.nii")
-        (array([1., 2., 1.]), ('image a.nii: 1 NaN or infinite voxels replaced by 1, the smallest finite value',))
+        >>> cleaned = clean_values(np.array([np.nan, 2.0, 1.0]), "image a.nii")
+        >>> cleaned.array, cleaned.missing
+        (array([1., 2., 1.]), array([ True, False, False]))
+        >>> cleaned.notices
+        ('image a.nii: 1 NaN or infinite voxels lie outside of it',)
     """
     notices: tuple[str, ...] = ()
+    missing: NDArray[np.bool_] | None = None
     low, high = array.min(), array.max()
     if not (np.isfinite(low) and np.isfinite(high)):  # NaN anywhere makes both NaN
         finite = np.isfinite(array)
-        bad = array.size - int(np.count_nonzero(finite))
+        missing = ~finite
+        bad = int(np.count_nonzero(missing))
         if bad == array.size:
             raise DataError(f"{who} has only NaN or infinite voxels; write it again")
         low = np.min(array, initial=np.inf, where=finite)
         high = np.max(array, initial=-np.inf, where=finite)
         array = np.where(finite, array, low)
-        notices = (f"{who}: {bad} NaN or infinite voxels replaced by {low:g}, the smallest finite value",)
+        notices = (f"{who}: {bad} NaN or infinite voxels lie outside of it",)
     if low == high and not constant:
         raise DataError(f"{who} is constant ({low:g} everywhere): there is nothing to register; give another file")
-    return array, notices
+    return Cleaned(array, missing, notices)
+
+
+def clean_ids(array: NDArray[Any], who: str) -> Cleaned | None:
+    """The ids of a label map: NaN and infinity are background, what a slope left beside whole numbers is rounded.
+
+    Args:
+        array: any shape, real.
+        who: role and name, for the message.
+
+    Returns:
+        with nothing missing; None where there are fractions, which are no ids.
+
+    Raises:
+        DataError: nothing is finite.
+
+    Example:
+        >>> clean_ids(np.array([np.nan, 2.00001, 1.0]), "label a.nii").array
+        array([0., 2., 1.])
+    """
+    array, missing, _ = clean_values(array, who, constant=True)
+    notices: tuple[str, ...] = ()
+    if missing is not None:
+        array = np.where(missing, array.dtype.type(0), array)
+        notices = (f"{who}: {int(missing.sum())} NaN or infinite voxels are background, 0",)
+    ids = whole_ids(array)
+    if ids is None:
+        return None
+    if ids.moved:
+        notices += (f"{who}: ids up to {ids.moved:.1g} off whole numbers, as a slope leaves them; rounded",)
+    return Cleaned(ids.array, None, notices)

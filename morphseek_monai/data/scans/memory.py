@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 itk = lazy_module("itk")
 
+KEPT = ("filename_or_obj", "original_affine", "original_channel_dim", "spatial_shape")  # of a MetaTensor's meta data
+
 __all__ = ["is_itk_image", "is_meta_tensor", "load_memory", "memory_name", "meta_tensor_like"]
 
 
@@ -105,14 +107,15 @@ def meta_tensor_like(array: NDArray[Any], affine: NDArray[Any], like: MetaTensor
         array: ``(X, Y, Z)``, or a series ``(X, Y, Z, T)``.
         affine: ``(4, 4)`` voxel -> RAS mm.
         like: channel first gives ``(1, X, Y, Z)`` and ``(T, X, Y, Z)``.
-        same_grid: keep its meta data too.
+        same_grid: keep its name and what it says of the grid too; the rest, as the tags of a DICOM series, tells about
+            another person perhaps.
     """
     from monai.data.meta_tensor import MetaTensor
     from monai.utils.enums import MetaKeys, SpaceKeys
 
     first = np.moveaxis(array, -1, 0) if array.ndim == 4 else array
     values = torch.from_numpy(np.ascontiguousarray(first)).to(like.device)
-    meta = {key: deepcopy(value) for key, value in like.meta.items() if same_grid and key != MetaKeys.AFFINE}
+    meta = {key: deepcopy(value) for key, value in like.meta.items() if same_grid and key in KEPT}
     if _is_lps(like):
         affine = RAS_TO_LPS @ affine
         meta[MetaKeys.SPACE] = SpaceKeys.LPS

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import unreadable
-from morphseek_monai.space.nifti_header import RawHeader, raw_header
+from morphseek_monai.space.nifti_header import MILLIMETRES, RawHeader, in_mm, length_unit, raw_header, stretch
 
 from .checks import ORDINALS, check_affine
 from .request import Loaded, Request
@@ -54,7 +54,7 @@ def load_nibabel(image: Any, request: Request) -> Loaded:
         DataError: its header places nothing, or its file cannot be read.
     """
     header = image.header
-    raw = RawHeader((), (), None)
+    raw = RawHeader((), (), None, length_unit(header))
     if isinstance(header, nib.Nifti1Header):
         raw = raw_header(BytesIO(header.binaryblock), header)  # type: ignore[arg-type]
     return _load(image, raw, image.get_filename() or "", request)
@@ -66,7 +66,7 @@ def _load(image: Any, raw: RawHeader, path: str, request: Request) -> Loaded:
     notices = _check_header(image, raw, request.who)
     index = request.select(image.shape)
     try:
-        return Loaded(_voxels(image, index), image.affine, notices, image.header)
+        return Loaded(_voxels(image, index), in_mm(image.affine, image.header), notices, image.header)
     except Exception as error:
         raise _unread(path, request.who, error) from error
 
@@ -93,10 +93,19 @@ def _check_header(image: Any, raw: RawHeader, who: str) -> tuple[str, ...]:
     if raw.apart is not None and not raw.apart <= APART:  # NaN: the qform is none
         distance = f"are up to {raw.apart:.3g} voxels apart" if np.isfinite(raw.apart) else "contradict each other"
         notices += (f"{who}: qform and sform of its header {distance}; the sform is used, other programs may not",)
-    unit = image.header.get_xyzt_units()[0]
-    if unit not in ("mm", "unknown"):
-        notices += (f"{who}: its header counts in {unit}; taken as mm",)
+    edges = np.linalg.norm(image.affine[:3, :3], axis=0)
+    if stretch(raw.pixdim, edges):
+        notices += (
+            f"{who}: its pixdim says voxels of {_sizes(raw.pixdim)}, its {field} {_sizes(edges)}; the {field} is used,"
+            " ITK takes pixdim",
+        )
+    if raw.unit != "mm" and raw.unit in MILLIMETRES:
+        notices += (f"{who}: its header counts in {raw.unit}s; turned into mm",)
     return notices
+
+
+def _sizes(edges: Any) -> str:
+    return " x ".join(f"{float(edge):.5g}" for edge in edges)
 
 
 def _voxels(image: Any, index: tuple[int | slice, ...]) -> NDArray[Any]:

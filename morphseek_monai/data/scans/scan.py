@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,19 +17,19 @@ from morphseek_monai.base.files import require_scan
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.itk_image import to_itk
 
-from .checks import check_affine, check_size, clean_values, plain_dtype
+from .checks import check_affine, check_size, clean_ids, clean_values, plain_dtype
 from .dicom import load_dicom_folder
 from .itk import load_itk_file, write_itk_file
-from .kind import is_label_map
+from .kind import Kind, kind_of
 from .memory import is_meta_tensor, load_memory, memory_name, meta_tensor_like
 from .nifti import NIFTI_SUFFIXES, load_nifti_file
 from .request import Loaded, Request
-from .stored import header_like, write_nifti
+from .stored import header_on, write_nifti
 
 __all__ = ["WRITABLE", "Scan", "read_scan", "read_series", "same_type", "write_scan"]
 
 WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")  # one file each, with the grid in it
-MAY_BE_CONSTANT = ("label", "mask")
+LABELS = ("label", "mask")  # roles that end so
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +39,14 @@ class Scan:
     Attributes:
         name: its path, or what kind of object it was.
         array: ``(X, Y, Z)``, from :func:`read_series` also ``(X, Y, Z, T)``; real values (slope and intercept applied)
-            in the file's own type where it has no slope. Never memory of the source.
+            in the file's own type where it has no slope. Finite: NaN is 0 in label maps, the smallest value in images.
+            Never memory of the source.
         affine: ``(4, 4)`` float64, voxel -> RAS mm.
         source: what it was read from.
         notices: lines about what was repaired or decided on reading, each with the name.
         header: NiBabel's, where there is one.
+        missing: where an image was NaN or infinite, of the shape of ``array``: outside of it. None where it is whole.
+        is_label: whether it was read as a label map.
     """
 
     name: str
@@ -52,17 +55,32 @@ class Scan:
     source: Any
     notices: tuple[str, ...] = ()
     header: Any = None
+    missing: NDArray[np.bool_] | None = None
+    is_label: bool = False
 
     @property
     def grid(self) -> Grid:
         """Size and place of the voxels."""
-        x, y, z = self.array.shape[:3]
-        return Grid((x, y, z), self.affine)
+        return Grid.from_size(self.array.shape[:3], self.affine)
 
     @cached_property
-    def is_label(self) -> bool:
-        """Whether the voxels look like ids of regions: :func:`~morphseek_monai.data.scans.kind.is_label_map`."""
-        return is_label_map(self.array)
+    def kind(self) -> Kind:
+        """Image or label map: what it was read as, or else :func:`~morphseek_monai.data.scans.kind.kind_of`."""
+        if self.is_label:
+            return Kind("label", "it was given as one")
+        known = self.array if self.missing is None else np.where(self.missing, 0, self.array)
+        return kind_of(known, self.name if isinstance(self.source, str | os.PathLike) else "", self.header)
+
+    def as_labels(self) -> Scan:
+        """The same as a label map: NaN is 0, ids are whole; with fractions it stays what it is."""
+        if self.is_label:
+            return self
+        values = self.array if self.missing is None else np.where(self.missing, np.nan, self.array)
+        cleaned = clean_ids(values, f"label {self.name}")
+        if cleaned is None:
+            return self
+        notices = self.notices + cleaned.notices
+        return replace(self, array=cleaned.array, missing=None, notices=notices, is_label=True)
 
 
 def read_scan(source: Any, role: str = "image", frame: int | None = None) -> Scan:
@@ -72,7 +90,8 @@ def read_scan(source: Any, role: str = "image", frame: int | None = None) -> Sca
         source: a path (NIfTI and MGH are read by NiBabel, everything else, as NRRD, MetaImage, DICOM, by ITK; a folder
             is one DICOM series), a NiBabel image, an ``itk.Image``, or a MetaTensor ``(X, Y, Z)`` or ``(1, X, Y, Z)``.
             It is not changed.
-        role: what it is, for messages, e.g. ``"moving image"``; what ends in ``label`` or ``mask`` may be constant.
+        role: what it is, for messages, e.g. ``"moving image"``; what ends in ``label`` or ``mask`` is a label map: it
+            may be constant, its NaN are background, and ids that a slope left beside whole numbers are rounded.
         frame: which volume of a 4-D image, from 0.
 
     Raises:
@@ -84,10 +103,10 @@ def read_scan(source: Any, role: str = "image", frame: int | None = None) -> Sca
         >>> from monai.data import MetaTensor
         >>> values = np.arange(8 * 9 * 10, dtype=np.int16).reshape(8, 9, 10)
         >>> scan = read_scan(nib.Nifti1Image(values, np.diag([1.0, 1, 2, 1])), "fixed image")
-        >>> scan.grid.size, scan.grid.spacing, scan.array.dtype, scan.is_label
-        ((8, 9, 10), array([1., 1., 2.]), dtype('int16'), False)
+        >>> scan.grid.size, scan.grid.spacing, scan.array.dtype, scan.kind.name
+        ((8, 9, 10), array([1., 1., 2.]), dtype('int16'), 'image')
     """
-    request = Request(_who(source, role), frame, constant=role.endswith(MAY_BE_CONSTANT))
+    request = Request(_who(source, role), frame, constant=role.endswith(LABELS))
     scan = _read(source, role, request)
     check_size(scan.array.shape, request.who)
     return scan
@@ -118,7 +137,7 @@ def write_scan(path: str | os.PathLike[str], array: NDArray[Any], grid: Grid, li
         path: ``.nii``, ``.nii.gz`` (by NiBabel), ``.nrrd`` or ``.mha`` (by ITK, compressed).
         array: ``(X, Y, Z)`` or ``(X, Y, Z, T)``, stored in its own type where the format has it.
         grid: where it lies.
-        like: on the same grid, gives a NIfTI file its affine, bit for bit, and its header.
+        like: on the same grid, gives a NIfTI file its affine, bit for bit, and the codes of its header.
 
     Raises:
         DataError: another ending, or the file cannot be written.
@@ -144,7 +163,7 @@ def same_type(array: NDArray[Any], grid: Grid, like: Scan) -> Any:
 
     Returns:
         an ``itk.Image`` for one; a MetaTensor of the same layout, on the same device, for one; else a NiBabel image,
-        with the affine, bit for bit, and the header of ``like`` where both lie on one grid.
+        with the affine of ``like``, bit for bit, where both lie on one grid.
 
     Example:
         >>> from monai.data import MetaTensor
@@ -162,14 +181,9 @@ def same_type(array: NDArray[Any], grid: Grid, like: Scan) -> Any:
 
 
 def _nifti_geometry(array: NDArray[Any], grid: Grid, like: Scan | None) -> tuple[NDArray[np.float64], Any]:
-    same = like is not None and grid.same_as(like.grid)
-    affine = like.affine if like is not None and same else grid.affine
-    if like is not None and same and like.header is not None:
-        return affine, header_like(like.header, array.dtype)
-    header: Any = nib.Nifti1Header()  # type: ignore[no-untyped-call]
-    header.set_data_dtype(array.dtype)
-    header.set_xyzt_units("mm")
-    return affine, header
+    if like is None or not grid.same_as(like.grid):
+        return grid.affine, header_on(grid.affine, array.dtype)
+    return like.affine, header_on(like.affine, array.dtype, like.header)
 
 
 def _who(source: Any, role: str) -> str:
@@ -189,8 +203,10 @@ def _read(source: Any, role: str, request: Request) -> Scan:
     array = plain_dtype(loaded.array, who)
     if array.size == 0:
         raise DataError(f"{who} has no voxel, its shape is {array.shape}; write it again")
-    array, replaced = clean_values(array, who, request.constant)
-    return Scan(who.removeprefix(f"{role} "), array, affine, source, notices + replaced, loaded.header)
+    ids = clean_ids(array, who) if role.endswith(LABELS) else None
+    array, missing, cleaned = ids or clean_values(array, who, request.constant)
+    name = who.removeprefix(f"{role} ")
+    return Scan(name, array, affine, source, notices + cleaned, loaded.header, missing, ids is not None)
 
 
 def _load_path(path: str, request: Request) -> Loaded:

@@ -12,8 +12,15 @@ from numpy.typing import NDArray
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import replacing, require_file, unreadable
 from morphseek_monai.space.grid import GRID_TOLERANCE, corner_distance
+from morphseek_monai.space.nifti_header import in_mm, keep_time, length_unit, stretch
 
-__all__ = ["StoredImage", "header_like", "read_stored", "require_same_grid", "write_like", "write_nifti"]
+_ALIGNED = 2  # what NiBabel writes for an affine of no origin
+_GEOMETRY = (
+    "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z",
+    "srow_x", "srow_y", "srow_z",
+)  # fmt: skip
+
+__all__ = ["StoredImage", "header_on", "read_stored", "require_same_grid", "write_like", "write_nifti"]
 
 
 class StoredImage(NamedTuple):
@@ -57,7 +64,7 @@ def read_stored(path: str, role: str = "image") -> StoredImage:
         raise DataError(
             f"{role} {path} must be one 3-D volume, got shape {array.shape}; take one volume of it"
         )
-    return StoredImage(path, array, image.get_data_dtype(), image.affine, image.header)
+    return StoredImage(path, array, image.get_data_dtype(), in_mm(image.affine, image.header), image.header)
 
 
 def write_nifti(
@@ -77,28 +84,61 @@ def write_nifti(
 
 
 def write_like(path: str | os.PathLike[str], array: NDArray[Any], like: StoredImage) -> None:
-    """Write an array on the grid of ``like`` with its header, except for what describes its intensities.
+    """Write an array on the grid of ``like``, and with nothing else of its header.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
         array: ``(X, Y, Z)``, stored in its own dtype.
         like: usually the fixed image.
     """
-    write_nifti(path, array, like.affine, header_like(like.header, array.dtype))
+    write_nifti(path, array, like.affine, header_on(like.affine, array.dtype, like.header))
 
 
-def header_like(header: Any, dtype: Any) -> Any:
-    """A copy of a header for other intensities on the same grid.
+def header_on(affine: NDArray[Any], dtype: Any, like: Any = None) -> Any:
+    """A NIfTI header of one geometry, which NiBabel, ITK and every other program read alike.
+
+    qform, sform and pixdim say the same, in millimetres; only a sheared grid has no qform. Nothing else is taken from
+    the header of another image, whose free text and extensions may tell about another person.
 
     Args:
-        header: of the image to be like.
-        dtype: of the new voxels.
+        affine: ``(4, 4)`` voxel -> RAS mm.
+        dtype: of the voxels.
+        like: header of an image on the same grid: its codes are kept, its time step, and its numbers bit for bit where
+            they say one thing.
     """
-    copy: Any = nib.Nifti1Header.from_header(header)  # type: ignore[no-untyped-call]
-    copy.set_data_dtype(dtype)
-    copy.set_slope_inter(1, 0)
-    copy["cal_min"] = copy["cal_max"] = 0
-    return copy
+    header: Any = nib.Nifti1Header()  # type: ignore[no-untyped-call]
+    header.set_data_dtype(dtype)
+    header.set_xyzt_units("mm")
+    keep_time(header, like)
+    codes = (0, 0)
+    if isinstance(like, nib.Nifti1Header):
+        codes = (int(like["qform_code"]), int(like["sform_code"]))
+        if _says_one_thing(like, codes):
+            for name in _GEOMETRY:
+                header[name] = like[name]
+            header["pixdim"][:4] = like["pixdim"][:4]
+            return header
+    code = codes[1] or codes[0] or _ALIGNED
+    edges = np.asarray(affine, dtype=np.float64)[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    sheared = np.abs(edges.T @ edges - np.eye(3)).max() > GRID_TOLERANCE
+    header.set_qform(affine, 0 if sheared else code)
+    header.set_sform(affine, code)
+    return header
+
+
+def _says_one_thing(header: Any, codes: tuple[int, int]) -> bool:
+    """Whether all programs take the same place from a header, in millimetres."""
+    if max(codes) <= 0 or length_unit(header) not in ("mm", "unknown"):
+        return False
+    affine = header.get_best_affine()
+    if stretch(tuple(header["pixdim"][1:4]), np.linalg.norm(affine[:3, :3], axis=0)):
+        return False
+    if min(codes) <= 0:
+        return True
+    try:
+        return corner_distance(affine, header.get_qform(), header.get_data_shape()[:3]) <= 10 * GRID_TOLERANCE
+    except ValueError:  # a quaternion that is none
+        return False
 
 
 def require_same_grid(fixed: StoredImage, moving: StoredImage) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morphseek_monai.data import DataError
-from morphseek_monai.data.scans.checks import check_affine, check_size, clean_values, plain_dtype
+from morphseek_monai.data.scans.checks import check_affine, check_size, clean_ids, clean_values, plain_dtype
 
 WHO = "moving image a.nii.gz"
 ROTATED = np.array([[0.6, -1.6, 0.0, 1.0], [0.8, 1.2, 0.0, 2.0], [0.0, 0.0, 3.0, 3.0], [0, 0, 0, 1]])
@@ -68,12 +68,25 @@ def test_voxels_that_are_no_numbers_become_background(bad: float, dtype: type) -
     array = np.linspace(-3, 5, 27, dtype=dtype).reshape(3, 3, 3)
     array[1, 1, 1] = array[2, 2, 2] = bad
     before = array.copy()
-    cleaned, (notice,) = clean_values(array, WHO)
+    cleaned, missing, (notice,) = clean_values(array, WHO)
     np.testing.assert_array_equal(array, before)  # the source's own
     assert cleaned.dtype == dtype
     assert cleaned[1, 1, 1] == cleaned[2, 2, 2] == -3
     assert np.count_nonzero(cleaned != array) == 2
-    assert notice == f"{WHO}: 2 NaN or infinite voxels replaced by -3, the smallest finite value"
+    assert missing is not None and missing.sum() == 2 and missing[1, 1, 1] and missing[2, 2, 2]
+    assert notice == f"{WHO}: 2 NaN or infinite voxels lie outside of it"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_no_number_in_a_label_map_is_background(bad: float) -> None:
+    array = np.array([3, 0.99998, 7.0, bad, bad], np.float32)
+    cleaned = clean_ids(array, WHO)
+    assert cleaned is not None and cleaned.array.dtype == np.float32 and cleaned.array.tolist() == [3, 1, 7, 0, 0]
+    assert cleaned.notices == (
+        f"{WHO}: 2 NaN or infinite voxels are background, 0",
+        f"{WHO}: ids up to 2e-05 off whole numbers, as a slope leaves them; rounded",
+    )
+    assert clean_ids(np.array([0.5, bad]), WHO) is None
 
 
 def test_a_sound_array_is_not_copied() -> None:
@@ -89,7 +102,7 @@ def test_nothing_finite_and_nothing_but_one_value() -> None:
         clean_values(np.full((3, 3, 3), 7), WHO)
     with pytest.raises(DataError, match=r"is constant \(7 everywhere\)"):
         clean_values(np.array([7, np.nan, 7]), WHO)
-    assert clean_values(np.full((3, 3, 3), 7), WHO, constant=True)[1] == ()
+    assert clean_values(np.full((3, 3, 3), 7), WHO, constant=True).notices == ()
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from scipy.spatial import cKDTree
 
-from morphseek_monai.data.scans.kind import SAMPLE, is_label_map
+from morphseek_monai.data.scans.kind import SAMPLE, kind_of, whole_ids
 
 RNG = np.random.default_rng(0)
+
+
+def is_label_map(array: NDArray[np.generic]) -> bool:
+    return kind_of(array).name == "label"
 
 
 def regions(ids: list[int], size: int = 24, dtype: type = np.uint8) -> NDArray[np.generic]:
@@ -60,11 +68,82 @@ def test_noise_and_a_saturated_window_are_no_label_maps() -> None:
     assert not is_label_map(window.astype(np.uint8))
 
 
-def test_negative_broken_and_too_many_values_are_no_labels() -> None:
-    assert not is_label_map(regions([0, 1, 2], dtype=np.int16) - 1)
+def parcels(count: int, size: tuple[int, int, int]) -> NDArray[np.int32]:
+    """Cells of random seeds, numbered at random, in a rim of background."""
+    seeds = RNG.uniform(0, 1, (count, 3)) * size
+    places = np.indices(size).reshape(3, -1).T
+    cells = (cKDTree(seeds).query(places)[1] + 1).reshape(size).astype(np.int32)
+    cells[[0, -1]] = 0
+    return cells
+
+
+@pytest.mark.parametrize("count", [257, 360, 602, 1000])
+def test_a_label_map_may_have_any_number_of_ids(count: int) -> None:
+    cells = parcels(count, (60, 60, 60))
+    assert len(np.unique(cells)) > 256
+    assert is_label_map(cells) and is_label_map(cells.astype(np.float32) * np.float32(0.99998 + 2e-5))
+
+
+def test_negative_ids_and_slices_that_are_thick_along_any_axis() -> None:
+    cells = parcels(40, (48, 48, 48))
+    assert is_label_map(np.where(cells == 7, -1, cells)) and is_label_map(cells - 1)
+    for axis in range(3):
+        thick = np.take(cells, range(0, 48, 12), axis)
+        assert min(thick.shape) == 4 and is_label_map(thick)
+
+
+def test_what_is_doubtful_is_neither() -> None:
+    """Label maps in voxels as coarse as the regions, and images of few grey levels."""
+    coarse = parcels(1000, (20, 20, 20))
+    assert kind_of(coarse).name == "doubtful"
+    assert kind_of(smooth_image(np.uint8, top=14)).name == "doubtful"
+    assert "may be ids of regions or grey values" in kind_of(coarse).reason
+
+
+@pytest.mark.parametrize("name", ["s_dseg.nii.gz", "a/aseg.mgz", "lesion_mask.nii", "labelsTr/x.nii", "a.seg.nrrd"])
+def test_a_name_decides_over_whole_numbers(name: str) -> None:
+    coarse = parcels(1000, (20, 20, 20))
+    assert kind_of(coarse, name).name == "label"
+    assert kind_of(coarse + 0.3, name).name == "image"
+
+
+@pytest.mark.parametrize("name", ["sub-1_label-GM_probseg.nii.gz", "unmasked.nii", "T1w.nii.gz", "segments/x.nii"])
+def test_a_name_that_says_nothing(name: str) -> None:
+    assert kind_of(parcels(1000, (20, 20, 20)), name).name == "doubtful"
+
+
+def test_the_intent_of_the_header_and_a_table_beside_the_file(tmp_path: Path) -> None:
+    coarse = parcels(1000, (20, 20, 20))
+    header = nib.Nifti1Header()
+    header.set_intent("label")
+    assert kind_of(coarse, "", header).name == "label" and kind_of(coarse + 0.3, "", header).name == "doubtful"
+    header.set_intent("t test", (12,))
+    assert kind_of(regions([0, 1, 2]), "", header).name == "image"
+    (tmp_path / "atlas.tsv").write_text("index\tname\tcolor\n1\tLeft\t#fff\n")
+    assert kind_of(coarse, str(tmp_path / "atlas.nii.gz")).reason == "the table of labels beside it"
+    (tmp_path / "atlas.tsv").write_text("x\ty\n")
+    assert kind_of(coarse, str(tmp_path / "atlas.nii.gz")).name == "doubtful"
+
+
+@pytest.mark.parametrize("slope", [0.99998, 1.00001])
+def test_ids_stored_with_a_slope_are_whole(slope: float) -> None:
+    ids = np.array([0, 1, 2, 41, -1])
+    stored = ids.astype(np.float32) * np.float32(slope)
+    assert (stored != ids).any()
+    found = whole_ids(stored)
+    assert found is not None and found.moved == np.abs(stored - ids).max()
+    np.testing.assert_array_equal(found.array, ids)
+
+
+def test_small_numbers_are_no_ids() -> None:
+    """A diffusivity in m2/s lies within a thousandth of 0."""
+    assert whole_ids(np.array([0, 7e-10, 3e-9])) is None
+    assert kind_of(smooth_image(np.float32) * 1e-9).name == "image"
+    assert whole_ids(np.array([0.0, 1.002])) is None
+
+
+def test_fractions_are_no_ids() -> None:
     assert not is_label_map(regions([0, 1, 2]) * 0.5)
-    assert not is_label_map(np.repeat(np.arange(300), 24).reshape(20, 18, 20))
-    assert not is_label_map(np.full((8, 8, 8), np.nan))
 
 
 def test_one_broken_value_in_a_large_array_is_found_though_only_a_sample_is_counted() -> None:

@@ -159,7 +159,18 @@ def test_other_units_are_told(tmp_path: Path) -> None:
     image.header.set_xyzt_units("micron")
     nib.save(image, tmp_path / "a.nii")
     (notice,) = read_scan(tmp_path / "a.nii").notices
-    assert notice == f"image {tmp_path}/a.nii: its header counts in micron; taken as mm"
+    assert notice == f"image {tmp_path}/a.nii: its header counts in microns; turned into mm"
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_pixdim_beside_another_sform_is_told(in_memory: bool, tmp_path: Path) -> None:
+    image = nib.Nifti1Image(VALUES.astype(np.int16), np.diag([2.0, 2, 3, 1]))
+    image.header["pixdim"][1:4] = [1, 2, 3]
+    nib.save(image, tmp_path / "a.nii")
+    assert nib.load(tmp_path / "a.nii").header.get_zooms() == (1, 2, 3)
+    (notice,) = read_scan(image if in_memory else tmp_path / "a.nii").notices
+    told = "its pixdim says voxels of 1 x 2 x 3, its sform 2 x 2 x 3; the sform is used, ITK takes pixdim"
+    assert notice.endswith(told)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -55,12 +56,60 @@ def test_a_series_is_written_and_read_back(suffix: str, tmp_path: Path) -> None:
     assert scan.grid.same_as(GRID)
 
 
+def _read_alike(path: Path) -> None:
+    """NiBabel, ITK and SimpleITK see the voxels at the same places."""
+    affine = nib.load(path).affine
+    for image in (sitk.ReadImage(str(path)), itk.imread(str(path))):
+        for index in [(0, 0, 0), (7, 2, 9)]:
+            x, y, z = image.TransformIndexToPhysicalPoint(index)
+            np.testing.assert_allclose(affine @ [*index, 1], [-x, -y, z, 1], atol=1e-3)
+
+
+def _contradiction(kind: str) -> Any:
+    image = nib.Nifti1Image(IMAGE, OBLIQUE)
+    image.set_qform(OBLIQUE, 1)
+    image.set_sform(OBLIQUE, 1)
+    if kind == "pixdim":
+        image.header["pixdim"][1:4] = [3, 3, 3]
+        image.header["qform_code"] = 0
+    if kind == "qform":
+        image.header["qoffset_x"] += 20
+    if kind in ("micron", "meter"):
+        image.header.set_xyzt_units(kind)
+    return image
+
+
+@pytest.mark.parametrize("kind", ["pixdim", "qform", "micron", "meter"])
+def test_a_header_that_contradicts_itself_is_not_passed_on(kind: str, tmp_path: Path) -> None:
+    """What lies on the fixed image's grid has one geometry, the one that the registration used."""
+    nib.save(_contradiction(kind), tmp_path / "a.nii")
+    fixed = read_scan(tmp_path / "a.nii")
+    assert len(fixed.notices) == 1
+    write_scan(tmp_path / "b.nii", IMAGE * 2, fixed.grid, fixed)
+    written = nib.load(tmp_path / "b.nii")
+    np.testing.assert_allclose(written.affine, fixed.affine, rtol=1e-6)
+    assert written.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_allclose(written.header.get_zooms(), fixed.grid.spacing, rtol=1e-5)
+    _read_alike(tmp_path / "b.nii")
+
+
+@pytest.mark.parametrize("unit", ["micron", "meter"])
+def test_the_unit_of_length_is_that_of_simpleitk(unit: str, tmp_path: Path) -> None:
+    nib.save(_contradiction(unit), tmp_path / "a.nii")
+    image = sitk.ReadImage(str(tmp_path / "a.nii"))
+    for index in [(0, 0, 0), (7, 2, 9)]:
+        x, y, z = image.TransformIndexToPhysicalPoint(index)
+        for source in (tmp_path / "a.nii", nib.load(tmp_path / "a.nii")):
+            np.testing.assert_allclose(read_scan(source).affine @ [*index, 1], [-x, -y, z, 1], rtol=1e-5)
+
+
 @pytest.mark.parametrize("codes", [(1, 1), (0, 2), (1, 0), (0, 0), (4, 3)])
 def test_the_affine_of_the_like_comes_back_bit_for_bit(codes: tuple[int, int], tmp_path: Path) -> None:
     image = nib.Nifti1Image(IMAGE, OBLIQUE)
     image.set_qform(OBLIQUE, codes[0])
     image.set_sform(OBLIQUE, codes[1])
-    image.header["descrip"] = b"session 3"
+    image.header["descrip"] = b"Jane Doe, session 3"
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"Jane Doe"))
     image.header.set_slope_inter(2.5, -1)
     nib.save(image, tmp_path / "a.nii.gz")
     like = read_scan(tmp_path / "a.nii.gz")
@@ -68,8 +117,9 @@ def test_the_affine_of_the_like_comes_back_bit_for_bit(codes: tuple[int, int], t
     write_scan(tmp_path / "b.nii.gz", IMAGE * 2, nearly, like)
     written, source = nib.load(tmp_path / "b.nii.gz"), nib.load(tmp_path / "a.nii.gz")
     np.testing.assert_array_equal(written.affine, source.affine)
-    assert tuple(int(written.header[f"{key}_code"]) for key in ("qform", "sform")) == codes
-    assert bytes(written.header["descrip"].item()) == b"session 3"
+    assert tuple(int(written.header[f"{key}_code"]) for key in ("qform", "sform")) == (codes if any(codes) else (2, 2))
+    assert b"Jane" not in gzip.decompress((tmp_path / "b.nii.gz").read_bytes())  # the fixed image's
+    _read_alike(tmp_path / "b.nii.gz")
     np.testing.assert_array_equal(np.asarray(written.dataobj), IMAGE * 2)
     in_memory = same_type(IMAGE * 2, nearly, like)
     np.testing.assert_array_equal(in_memory.affine, source.affine)
