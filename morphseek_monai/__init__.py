@@ -1,8 +1,8 @@
 """MorphSeek as MONAI parts: latent-space policy optimisation for deformable registration of 3-D images.
 
 Floors, each importing only from those below: ``apps``, ``experiments``; ``doctor``, ``export``; ``registration``,
-``evaluation``; ``inference``, ``engines``, ``handlers``; ``networks``, ``losses``, ``metrics``, ``rewards``; ``spatial``,
-``data``, ``transforms``; ``fields``, ``space``; ``base``.
+``evaluation``; ``inference``, ``engines``, ``handlers``; ``networks``, ``losses``, ``metrics``, ``rewards``;
+``spatial``, ``data``, ``transforms``; ``fields``, ``space``; ``base``.
 
 >>> from morphseek_monai import register
 >>> result = register("fixed.nii.gz", "moving.nii.gz")  # doctest: +SKIP
