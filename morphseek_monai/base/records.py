@@ -12,7 +12,7 @@ from typing import Any
 
 from .files import replacing
 
-__all__ = ["plain_json", "write_csv", "write_json"]
+__all__ = ["plain_json", "read_csv", "write_csv", "write_json"]
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -56,6 +56,22 @@ def write_csv(
     writer.writerows(rows)
     with replacing(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file, each by the names of the columns; none where there is no file.
+
+    Args:
+        path: of a file that :func:`write_csv` or the like wrote.
+
+    Example:
+        >>> read_csv("nothing.csv")
+        []
+    """
+    if not os.path.isfile(path):
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def plain_json(content: Any) -> Any:
