@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import DataError
-from ..base.files import replacing, require_file, require_scan
+from ..base.files import atomic_output, require_file, require_scan
 
 if TYPE_CHECKING:
     from ..evaluation.pair import LabelScore, Landmarks, Regularity
@@ -67,7 +67,7 @@ def evaluate(
         result = evaluate_learn2reg(str(l2r_fields), str(dataset_dir), labels=_ids(labels), masked=bool(masked))
         if out is not None:
             # NaN and Infinity are what the official file has for labels that are missing or lost
-            with replacing(str(out)) as temporary:
+            with atomic_output(str(out)) as temporary:
                 temporary.write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
         return learn2reg_table(result)
     if labels is not None or masked:
@@ -122,8 +122,8 @@ def _one_pair(
         raise DataError("evaluate: --transform needs --fixed_label or --grid FIXED, where the field is measured")
     landmarks = None
     if fixed_points is not None and moving_points is not None:
-        here, there = (read_points(str(path), space).points for path in (fixed_points, moving_points))
-        landmarks = (score_points(here, there), score_points(here, there, phi))
+        of_fixed, of_moving = (read_points(str(path), space).points for path in (fixed_points, moving_points))
+        landmarks = (score_points(of_fixed, of_moving), score_points(of_fixed, of_moving, phi))
     return scores, landmarks, score_field(phi, where)
 
 

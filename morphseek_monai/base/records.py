@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .files import replacing
+from .files import atomic_output
 
 __all__ = ["plain_json", "read_csv", "write_csv", "write_json"]
 
@@ -27,7 +27,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         DataError: the file cannot be written.
     """
     text = json.dumps(plain_json(content), indent=2, default=str, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -54,7 +54,7 @@ def write_csv(
     writer = csv.DictWriter(text, names, restval="", lineterminator=lineterminator)
     writer.writeheader()
     writer.writerows(rows)
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
 
 
