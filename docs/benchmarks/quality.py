@@ -13,7 +13,6 @@ time. docs/benchmarks/quality.md has the table and what follows from it.
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,10 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from comparison.results import append_rows
 from monai.bundle.config_parser import ConfigParser
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from morphseek_monai.base.records import read_csv
 from morphseek_monai.data import label_names
 from morphseek_monai.engines import autocast
 from morphseek_monai.fields import njd_percent, warp, warp_labels
@@ -180,21 +181,12 @@ def measure(name: str, setting: Setting, network: MorphSeekNet, item: Any, num_l
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows so far; numbers as floats."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    return [{key: cell if key in TEXT else float(cell) for key, cell in line.items()} for line in lines]
+    return [{key: cell if key in TEXT else float(cell) for key, cell in line.items()} for line in read_csv(path)]
 
 
 def append(path: Path, row: Row) -> None:
     """Append one row, with the names of the columns if it is the first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if file.tell() == 0:
-            writer.writerow(Row._fields)
-        writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row])
+    append_rows(path, Row._fields, [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row]])
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

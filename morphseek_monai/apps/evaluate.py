@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import DataError
-from ..base.files import replacing, require_file, require_scan
+from ..base.files import atomic_output, require_file, require_scan
 
 if TYPE_CHECKING:
     from ..evaluation.pair import LabelScore, Landmarks, Regularity
@@ -68,16 +67,16 @@ def evaluate(
         result = evaluate_learn2reg(str(l2r_fields), str(dataset_dir), labels=_ids(labels), masked=bool(masked))
         if out is not None:
             # NaN and Infinity are what the official file has for labels that are missing or lost
-            _write(out, json.dumps(result, indent=4) + "\n")
+            with atomic_output(str(out)) as temporary:
+                temporary.write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
         return learn2reg_table(result)
     if labels is not None or masked:
         raise DataError("evaluate: --labels and --masked belong to --l2r_fields; leave them out")
     scores, landmarks, regularity = _one_pair(*pair)
-    from ..evaluation.text import pair_csv, pair_json, pair_table
+    from ..evaluation.text import pair_table, write_pair
 
     if out is not None:
-        text = pair_json if str(out).endswith(".json") else pair_csv
-        _write(out, text(scores, landmarks, regularity))
+        write_pair(str(out), scores, landmarks, regularity)
     return pair_table(scores, landmarks, regularity)
 
 
@@ -123,8 +122,8 @@ def _one_pair(
         raise DataError("evaluate: --transform needs --fixed_label or --grid FIXED, where the field is measured")
     landmarks = None
     if fixed_points is not None and moving_points is not None:
-        here, there = (read_points(str(path), space).points for path in (fixed_points, moving_points))
-        landmarks = (score_points(here, there), score_points(here, there, phi))
+        of_fixed, of_moving = (read_points(str(path), space).points for path in (fixed_points, moving_points))
+        landmarks = (score_points(of_fixed, of_moving), score_points(of_fixed, of_moving, phi))
     return scores, landmarks, score_field(phi, where)
 
 
@@ -135,8 +134,3 @@ def _ids(labels: Any) -> list[int] | None:
     if not ids or not all(isinstance(index, int) and index != 0 for index in ids):
         raise DataError(f"evaluate: --labels must be ids other than 0, such as 1,2,3, got {labels!r}")
     return ids
-
-
-def _write(path: str, text: str) -> None:
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["DataError", "collect_complaints", "complain", "find_data_error", "require_whole"]
+__all__ = ["DataError", "collect_errors", "find_data_error", "report_error", "require_whole"]
 
 
 class DataError(ValueError):
@@ -64,30 +64,30 @@ def find_data_error(error: BaseException) -> DataError | None:
     return None
 
 
-_complaints: ContextVar[list[DataError] | None] = ContextVar("complaints", default=None)
+_collected: ContextVar[list[DataError] | None] = ContextVar("collected", default=None)
 
 
 @contextmanager
-def collect_complaints() -> Iterator[list[DataError]]:
-    """Let the readers of a folder go on after what they :func:`complain` of, to list all faults at once.
+def collect_errors() -> Iterator[list[DataError]]:
+    """Let the readers of a folder go on after each :func:`report_error`, to list all faults at once.
 
     Example:
-        >>> with collect_complaints() as complaints:
-        ...     complain(DataError("a.nii.gz does not exist"))
-        ...     complain(DataError("b.nii.gz does not exist"))
-        >>> [str(error) for error in complaints]
+        >>> with collect_errors() as errors:
+        ...     report_error(DataError("a.nii.gz does not exist"))
+        ...     report_error(DataError("b.nii.gz does not exist"))
+        >>> [str(error) for error in errors]
         ['a.nii.gz does not exist', 'b.nii.gz does not exist']
     """
     found: list[DataError] = []
-    token = _complaints.set(found)
+    token = _collected.set(found)
     try:
         yield found
     finally:
-        _complaints.reset(token)
+        _collected.reset(token)
 
 
-def complain(error: DataError) -> None:
-    """Raise ``error``; within :func:`collect_complaints` only note it.
+def report_error(error: DataError) -> None:
+    """Raise ``error``; within :func:`collect_errors` only note it.
 
     Args:
         error: a fault of one file or entry, without which the rest of a list can still be read.
@@ -95,7 +95,7 @@ def complain(error: DataError) -> None:
     Raises:
         DataError: ``error``.
     """
-    found = _complaints.get()
+    found = _collected.get()
     if found is None:
         raise error
     found.append(error)

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import DataError, complain
+from .errors import DataError, report_error
 
-__all__ = ["removed", "replacing", "require_file", "require_scan", "reserve", "unreadable", "whole"]
+__all__ = ["atomic_output", "atomic_write", "removed", "require_file", "require_scan", "reserve", "unreadable"]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_CHUNK = 1 << 20
 
 
 @contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Write a file completely or not at all.
 
     Yields a temporary path in the same folder, with the same extension (writers choose the format by it).
@@ -33,7 +33,7 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "sub" / "note.txt"
-        >>> with whole(target) as temporary:
+        >>> with atomic_write(target) as temporary:
         ...     _ = temporary.write_text("whole")
         >>> target.read_text()
         'whole'
@@ -53,8 +53,8 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """:func:`whole` for results: what stops the writing is told in one line.
+def atomic_output(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """:func:`atomic_write` for results: what stops the writing is told in one line.
 
     Args:
         path: the file that is to appear.
@@ -63,7 +63,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         DataError: the folder cannot be made or written.
     """
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             yield temporary
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -129,7 +129,7 @@ def require_file(path: str | os.PathLike[str], role: str) -> None:
     """
     if not os.path.isfile(path):
         found = "is a folder" if os.path.isdir(path) else "does not exist"
-        complain(DataError(f"{role} {path} {found}; correct the path in the data list"))
+        report_error(DataError(f"{role} {path} {found}; correct the path in the data list"))
 
 
 def require_scan(path: str | os.PathLike[str], role: str) -> None:

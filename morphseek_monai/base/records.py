@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .files import replacing
+from .files import atomic_output
 
-__all__ = ["plain_json", "write_csv", "write_json"]
+__all__ = ["plain_json", "read_csv", "write_csv", "write_json"]
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
@@ -27,7 +27,7 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         DataError: the file cannot be written.
     """
     text = json.dumps(plain_json(content), indent=2, default=str, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -54,8 +54,24 @@ def write_csv(
     writer = csv.DictWriter(text, names, restval="", lineterminator=lineterminator)
     writer.writeheader()
     writer.writerows(rows)
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """Rows of a CSV file, each by the names of the columns; none where there is no file.
+
+    Args:
+        path: of a file that :func:`write_csv` or the like wrote.
+
+    Example:
+        >>> read_csv("nothing.csv")
+        []
+    """
+    if not os.path.isfile(path):
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def plain_json(content: Any) -> Any:

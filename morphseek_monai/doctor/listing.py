@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..base.errors import DataError, collect_complaints, find_data_error
+from ..base.errors import DataError, collect_errors, find_data_error
 from ..data.layouts.learn2reg import label_names
 from ..data.layouts.lits import LITS_LABELS
 from ..data.layouts.registry import LAYOUTS, detect_layout
@@ -25,13 +25,13 @@ class Listing(NamedTuple):
     Attributes:
         subjects: each image once, with the sides it is on.
         validation: the validation pairs.
-        complaints: what is wrong with the lists, one line each.
+        errors: what is wrong with the lists, one line each.
         layout: name of the folder's layout, ``""`` where a config made the lists.
     """
 
     subjects: list[tuple[Entry, tuple[str, ...]]]
     validation: list[Mapping[str, Entry]]
-    complaints: list[str]
+    errors: list[str]
     layout: str = ""
 
 
@@ -74,10 +74,10 @@ def list_data(training: Callable[[], Sequence[Entry]], validation: Callable[[], 
     Returns:
         the lists, as far as they could be read.
     """
-    complaints: list[str] = []
+    errors: list[str] = []
     entries: dict[str, list[Entry]] = {}
     for side, read in (("training", training), ("validation", validation)):
-        with collect_complaints() as found:
+        with collect_errors() as found:
             try:
                 entries[side] = list(read())
             except Exception as error:  # MONAI wraps what a config's reader raises
@@ -85,7 +85,7 @@ def list_data(training: Callable[[], Sequence[Entry]], validation: Callable[[], 
                 if known is None:
                     raise
                 found.append(known)
-        complaints += map(str, found)
+        errors += map(str, found)
     subjects: dict[str, Entry] = {}
     sides: dict[str, dict[str, None]] = {}
     for side, listed in entries.items():
@@ -97,7 +97,7 @@ def list_data(training: Callable[[], Sequence[Entry]], validation: Callable[[], 
     return Listing(
         [(subject, tuple(sides[path])) for path, subject in subjects.items()],
         [pair for pair in entries.get("validation", []) if is_pair(pair)],
-        list(dict.fromkeys(complaints)),
+        list(dict.fromkeys(errors)),
     )
 
 

@@ -57,7 +57,7 @@ def run_checks(
     measured = [pair for pair in dice if pair is not None]
     found += judge_dice(measured)
     known = {f"{finding.what}; {finding.cure}" for finding in found}
-    found += [_complaint(line) for line in listing.complaints if line not in known]
+    found += [_list_error(line) for line in listing.errors if line not in known]
     cost = None
     if config is not None and estimate:
         cost = _estimate(config, reports, seen, found)
@@ -141,7 +141,7 @@ def _estimate(
     return cost
 
 
-def _complaint(line: str) -> Finding:
+def _list_error(line: str) -> Finding:
     what, _, cure = line.rpartition("; ")
     return Finding(ERROR, "list", (), what or line, cure if what else "")
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base.errors import collect_complaints
+from ..base.errors import collect_errors
 from ..data.layouts.subjects import check_disjoint, image_id
 from .report import ERROR, OK, WARN, FileReport, Finding, SubjectReport
 
@@ -89,11 +89,11 @@ def _people(subjects: Sequence[SubjectReport]) -> Iterator[Finding]:
     }
     disjoint = True
     for entry in sides["validation"]:
-        with collect_complaints() as complaints:
+        with collect_errors() as errors:
             check_disjoint(sides["training"], [entry])
-        for complaint in complaints:
+        for error in errors:
             disjoint = False
-            what, _, cure = str(complaint).rpartition("; ")
+            what, _, cure = str(error).rpartition("; ")
             yield Finding(ERROR, "leak", (entry["id"],), what, cure)
     people = {side: len({entry["subject"] for entry in entries}) for side, entries in sides.items()}
     if disjoint and all(people.values()):

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from morphseek_monai.base.records import plain_json
+from morphseek_monai.base.records import write_csv, write_json
 
 from .pair import QUANTILES, LabelScore, Landmarks, Regularity
 
-__all__ = ["learn2reg_table", "pair_csv", "pair_json", "pair_table"]
+__all__ = ["learn2reg_table", "pair_table", "write_pair"]
 
 TwoLandmarks = tuple[Landmarks, Landmarks]  # before and after
 _COLUMNS = ("dice_before", "dice_after", "hd95_before", "hd95_after")
+_CSV = ("metric", "label", "before", "after")
 
 
 def pair_table(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> str:
@@ -45,8 +44,34 @@ def pair_table(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, reg
     return "\n".join(lines)
 
 
-def pair_json(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> str:
-    """The same as JSON; null where a value does not exist or is infinite."""
+def write_pair(
+    path: str | os.PathLike[str],
+    scores: Sequence[LabelScore],
+    landmarks: TwoLandmarks | None,
+    regularity: Regularity,
+) -> None:
+    """Write the same, with null or an empty cell where a value does not exist.
+
+    Args:
+        path: ``.json``; with any other ending a table ``metric,label,before,after`` of commas is written.
+        scores: of the labels.
+        landmarks: before and after; None where there are none.
+        regularity: of the field.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    if os.fspath(path).endswith(".json"):
+        write_json(path, _content(scores, landmarks, regularity))
+        return
+    rows = [
+        {name: cell for name, cell in zip(_CSV, row) if not (isinstance(cell, float) and np.isnan(cell))}
+        for row in _rows(scores, landmarks, regularity)
+    ]
+    write_csv(path, rows, _CSV, "\n")
+
+
+def _content(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> dict[str, Any]:
     content: dict[str, Any] = {"labels": [score._asdict() for score in scores]}
     if scores:
         content["mean"] = dict(zip(_COLUMNS, _means(scores), strict=True))
@@ -56,12 +81,13 @@ def pair_json(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regu
             for when, result in zip(("before", "after"), landmarks, strict=True)
         }
     content["field"] = regularity._asdict()
-    return json.dumps(plain_json(content), indent=2, allow_nan=False) + "\n"
+    return content
 
 
-def pair_csv(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity) -> str:
-    """The same as a table ``metric,label,before,after``; an empty cell where there is no value."""
-    rows: list[Sequence[Any]] = []
+def _rows(
+    scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regularity: Regularity
+) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
     for score in scores:
         rows.append(("dice", score.label, score.dice_before, score.dice_after))
         rows.append(("hd95_mm", score.label, score.hd95_before, score.hd95_after))
@@ -74,12 +100,7 @@ def pair_csv(scores: Sequence[LabelScore], landmarks: TwoLandmarks | None, regul
             for q, b, a in zip(QUANTILES, before.quantiles, after.quantiles, strict=True)
         ]
         rows.append(("tre_mm_max", "", before.maximum, after.maximum))
-    rows += [(name, "", "", value) for name, value in regularity._asdict().items()]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("metric", "label", "before", "after"))
-    writer.writerows([["" if isinstance(cell, float) and np.isnan(cell) else cell for cell in row] for row in rows])
-    return text.getvalue()
+    return rows + [(name, "", "", value) for name, value in regularity._asdict().items()]
 
 
 def learn2reg_table(result: dict[str, Any]) -> str:

@@ -10,8 +10,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from morphseek_monai.base.records import read_csv
+
 from .plan import PlanError
-from .results import read_csv
 from .tables import Line, mean_and_spread, read_lines
 
 __all__ = ["plot_coordinate", "plot_curves"]

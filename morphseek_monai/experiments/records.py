@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from morphseek_monai.base.records import write_csv
+from morphseek_monai.base.records import read_csv, write_csv
 
 from .plan import Plan
-from .results import read_csv
 
 __all__ = ["Records", "locked"]
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Folder", "measure", "measure_pairs", "read_csv"]
+from morphseek_monai.base.records import read_csv
+
+__all__ = ["Folder", "measure", "measure_pairs"]
 
 Record = dict[str, Any]
 
@@ -79,14 +81,6 @@ class Folder:
         """Checkpoint of the last epoch of the last phase that was run."""
         grpo = self.models / "checkpoint_grpo.pt"
         return grpo if grpo.is_file() else self.models / "checkpoint_warmup.pt"
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file; none where there is no file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def measure(folder: Folder) -> Record:

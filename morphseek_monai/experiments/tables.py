@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from morphseek_monai.base.records import read_csv
+
 from .plan import PlanError
-from .results import read_csv
 
 __all__ = ["Line", "grid", "mean_and_spread", "read_lines", "table"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import ignite.distributed as idist
 import numpy as np
 from ignite.engine import Engine, Events
 
-from morphseek_monai.base.records import write_csv
+from morphseek_monai.base.records import read_csv, write_csv
 
 
 class CurveLog:
@@ -68,13 +67,6 @@ class CurveLog:
             row[name] = float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else float("nan")
         if self.evaluator is not None and self._evaluated:
             row |= {name: value for name, value in self.evaluator.state.metrics.items() if np.isscalar(value)}
-        rows = [r for r in _read(self.path) if r["phase"] != self.phase or int(r["epoch"]) < engine.state.epoch]
-        write_csv(self.path, [*rows, row])
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
+        earlier = read_csv(self.path)
+        kept = [r for r in earlier if r["phase"] != self.phase or int(r["epoch"]) < engine.state.epoch]
+        write_csv(self.path, [*kept, row])

@@ -12,14 +12,14 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from morphseek_monai.base.files import whole
+from morphseek_monai.base.files import atomic_write
 
 
 def save_atomically(state: Any, path: str | os.PathLike[str]) -> None:
     """``torch.save`` that leaves either the old file or the new one, never half a file; on rank 0."""
     if idist.get_rank() > 0:
         return
-    with whole(path) as temporary, open(temporary, "wb") as file:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
         torch.save(state, file)
 
 

@@ -1,6 +1,6 @@
 """Register any two scans: read, align, run the network, bring the field to the fixed image, judge, report.
 
-``morphseek_monai.register`` is the whole; :class:`RegistrationResult` is what it gives. The companions work on the
+``morphseek_monai.register`` is the whole; :class:`RegistrationResult` is what it gives. The other functions work on the
 files of a finished registration, or on any transform that ITK reads.
 """
 

@@ -1,4 +1,4 @@
-"""What the companions of ``morphseek register`` start from: its folder, or a transform file with a grid."""
+"""What the commands that use a registration start from: its folder, or a transform file with a grid."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid,
     voxels = known[:: -(-len(known) // MOST_POINTS)].double().numpy()
     into = np.linalg.solve(grid.affine, network_grid.affine)
     places = torch.from_numpy(into[:3, :3] @ voxels.T + into[:3, 3:])[:, None, :, None]
-    there = places + sample(ddf, places, None)
-    residual = (there + sample(inverse, there, None) - places)[:, 0, :, 0].numpy()
+    forward = places + sample(ddf, places, None)
+    residual = (forward + sample(inverse, forward, None) - places)[:, 0, :, 0].numpy()
     values = np.linalg.norm(grid.affine[:3, :3] @ residual, axis=0)
     p95 = float(np.percentile(values, 95))
     return InverseError(float(values.mean()), p95, float(values.max()), len(values))

@@ -87,7 +87,7 @@ def _scan(scan: Scan, prepared: PreparedImage) -> dict[str, Any]:
         **_grid(scan.grid),
         "dtype": str(scan.array.dtype),
         "modality": prepared.modality,
-        "intensity": prepared.how,
+        "intensity": prepared.description,
     }
 
 

@@ -18,7 +18,7 @@ class Image(NamedTuple):
 
     Attributes:
         array: ``(X, Y, Z)``.
-        affine: ``(4, 4)`` float64, voxel -> RAS mm, or -> position in another frame.
+        affine: ``(4, 4)`` float64, voxel -> RAS mm, or -> mm along other axes.
         mask: ``(X, Y, Z)`` float32 in [0, 1], where ``array`` is valid; None for everywhere.
     """
 
@@ -51,9 +51,9 @@ class Image(NamedTuple):
         places: NDArray[np.float64] = np.asarray(voxels) @ self.affine[:3, :3].T + self.affine[:3, 3]
         return places
 
-    def within(self, frame: NDArray[np.float64]) -> Image:
-        """The same image with its affine in millimetres of ``frame``, ``(4, 4)`` frame mm -> RAS mm."""
-        return self._replace(affine=np.linalg.inv(frame) @ self.affine)
+    def within(self, axes: NDArray[np.float64]) -> Image:
+        """The same image with its affine in millimetres along ``axes``, ``(4, 4)`` mm along them -> RAS mm."""
+        return self._replace(affine=np.linalg.inv(axes) @ self.affine)
 
 
 def orient(array: NDArray[Any], affine: NDArray[Any], orientation: str) -> Image:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import replacing, require_file
+from morphseek_monai.base.files import atomic_output, require_file
 
 __all__ = ["PointTable", "read_points", "write_points"]
 
@@ -97,7 +97,7 @@ def write_points(path: str | os.PathLike[str], table: PointTable, points: NDArra
             row[column] = f"{value + 0.0:.6f}"  # + 0.0: no -0.000000
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in table.comments) + text.getvalue(), encoding="utf-8")
 
 

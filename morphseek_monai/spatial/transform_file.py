@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import replacing, require_file, reserve
+from morphseek_monai.base.files import atomic_output, require_file, reserve
 from morphseek_monai.base.lazy import lazy_module
 from morphseek_monai.fields import ddf_to_world
 from morphseek_monai.space.itk_image import RAS_TO_LPS
@@ -58,7 +58,7 @@ def write_transform(path: str | os.PathLike[str], transform: Any) -> None:
     path = Path(path)
     if path.suffix not in WRITABLE:
         raise DataError(f"transform {path} must end in one of {', '.join(WRITABLE)}; .h5 holds every transform")
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         if path.suffix in TEXT:
             _write_text(temporary, composite(transform) if isinstance(transform, PointMap) else transform)
         else:

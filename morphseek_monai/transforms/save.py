@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from monai.transforms.transform import Transform
 from torch import Tensor
 
-from ..base.files import replacing
+from ..base.files import atomic_output
 from ..data.layouts.naming import pair_name
 from ..data.scans.stored import read_stored, require_same_grid, write_like, write_nifti
 from ..fields import resize_ddf, transfer_ddf, warp, warp_labels
@@ -133,7 +133,7 @@ class SaveRegistrationd(Transform):
                 warped = _warp(warp_labels, ids, native, "constant").numpy()
                 write_like(path, warped.astype(label.dtype), fixed)
             else:
-                with replacing(path) as temporary:
+                with atomic_output(path) as temporary:
                     write_itk_transform(temporary, in_space, fixed.affine)
             result[f"{output}_path"] = str(path)
         return result

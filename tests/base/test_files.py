@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from morphseek_monai.base.files import replacing, require_file, reserve, unreadable
+from morphseek_monai.base.files import atomic_output, require_file, reserve, unreadable
 from morphseek_monai.data import DataError
 
 FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
-def test_replacing_keeps_the_extension_and_makes_folders(tmp_path: Path) -> None:
+def test_atomic_output_keeps_the_extension_and_makes_folders(tmp_path: Path) -> None:
     target = tmp_path / "a" / "b" / "x.nii.gz"
-    with replacing(target) as temporary:
+    with atomic_output(target) as temporary:
         assert temporary.parent == target.parent and temporary.name.endswith(".nii.gz")
         temporary.write_bytes(b"new")
         assert not target.exists()
@@ -25,20 +25,20 @@ def test_replacing_keeps_the_extension_and_makes_folders(tmp_path: Path) -> None
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_replacing_leaves_the_old_file_after_a_failure(tmp_path: Path) -> None:
+def test_atomic_output_leaves_the_old_file_after_a_failure(tmp_path: Path) -> None:
     target = tmp_path / "x.json"
     target.write_text("old")
-    with pytest.raises(KeyError), replacing(target) as temporary:
+    with pytest.raises(KeyError), atomic_output(target) as temporary:
         temporary.write_text("half")
         raise KeyError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_replacing_names_an_unusable_folder(tmp_path: Path) -> None:
+def test_atomic_output_names_an_unusable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused = pytest.raises(DataError, match=r"file/x\.json cannot be written .*give a writable folder")
-    with refused, replacing(tmp_path / "file" / "x.json"):
+    with refused, atomic_output(tmp_path / "file" / "x.json"):
         pass
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from morphseek_monai.base.errors import complain
+from morphseek_monai.base.errors import report_error
 from morphseek_monai.data import DataError, training_subjects, validation_pairs, write_phantom
 from morphseek_monai.data.scans.stored import write_nifti
 from morphseek_monai.doctor.listing import list_data, list_folder, names_of
@@ -28,7 +28,7 @@ def test_the_lists_of_a_folder(tmp_path: Path) -> None:
     assert sides == [("training",)] * 3 + [("validation",)] * 2
     assert [subject for subject, side in listing.subjects if side == ("training",)] == training_subjects(tmp_path)
     assert listing.validation == validation_pairs(tmp_path)
-    assert (listing.complaints, listing.layout) == ([], "learn2reg")
+    assert (listing.errors, listing.layout) == ([], "learn2reg")
     assert names_of(tmp_path)[0] == "background" and len(names_of(tmp_path)) == 13
 
 
@@ -38,7 +38,7 @@ def test_all_missing_files_stay_in_the_list(tmp_path: Path) -> None:
         (tmp_path / f"imagesTr/PhantomBrain_{i:04d}_0000.nii.gz").unlink()
     listing = list_folder(tmp_path)
     assert len(listing.subjects) == 5
-    assert len(listing.complaints) == 3
+    assert len(listing.errors) == 3
     with pytest.raises(DataError, match="PhantomBrain_0001_0000.nii.gz does not exist"):
         training_subjects(tmp_path)  # outside, the first one stops
 
@@ -46,7 +46,7 @@ def test_all_missing_files_stay_in_the_list(tmp_path: Path) -> None:
 def test_every_unsegmented_volume_is_told(tmp_path: Path) -> None:
     folder = liver(tmp_path, range(6), unsegmented=(1, 3))
     listing = list_folder(folder, "lits17", validation=[4, 5])
-    assert [line.split("volume-")[1] for line in listing.complaints] == [
+    assert [line.split("volume-")[1] for line in listing.errors] == [
         f"{i}.nii has no segmentation-{i}.nii; copy it too, or take the volume away" for i in (1, 3)
     ]
     assert len(listing.subjects) == 4 and len(listing.validation) == 2
@@ -54,21 +54,21 @@ def test_every_unsegmented_volume_is_told(tmp_path: Path) -> None:
 
 def test_held_out_cases_that_are_not_there(tmp_path: Path) -> None:
     listing = list_folder(liver(tmp_path, range(3)))  # without split the last 31 of 131
-    assert any("lacks case 100, 101" in line for line in listing.complaints)
+    assert any("lacks case 100, 101" in line for line in listing.errors)
     assert len(listing.subjects) == 3 and listing.validation == []
     assert names_of(tmp_path) == {0: "background", 1: "liver", 2: "tumour"}
 
 
-def test_broken_json_is_a_complaint(tmp_path: Path) -> None:
+def test_broken_json_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "T_dataset.json").write_text("{")
     listing = list_folder(tmp_path)
-    assert listing.subjects == [] and "is not valid JSON" in listing.complaints[0]
+    assert listing.subjects == [] and "is not valid JSON" in listing.errors[0]
     assert names_of(tmp_path) == {}
 
 
 def test_an_image_on_both_sides_and_a_buried_error() -> None:
     def validation() -> list[dict[str, dict[str, str]]]:
-        complain(DataError("first"))
+        report_error(DataError("first"))
         try:
             raise DataError("second")
         except DataError as error:
@@ -80,7 +80,7 @@ def test_an_image_on_both_sides_and_a_buried_error() -> None:
         ({"image": "b.nii", "label": "l.nii"}, ("training", "validation")),
         ({"image": "a.nii"}, ("validation",)),
     ]
-    assert list_data(list, validation).complaints == ["first", "second"]
+    assert list_data(list, validation).errors == ["first", "second"]
 
 
 def test_other_errors_are_not_swallowed() -> None:

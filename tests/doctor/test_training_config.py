@@ -22,7 +22,7 @@ def test_lists_are_those_of_the_config(tmp_path: Path) -> None:
     write_phantom(tmp_path, subjects=5, shape=(16, 16, 16), validation=2)
     listing = config(dataset_dir=str(tmp_path)).listing()
     assert [side for _, side in listing.subjects] == [("training",)] * 3 + [("validation",)] * 2
-    assert len(listing.validation) == 2 and listing.complaints == []
+    assert len(listing.validation) == 2 and listing.errors == []
 
 
 def test_iterations_follow_epochs_batches_and_phase() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from morphseek_monai.base.records import read_csv
+
 STRUCTURE_FIELDS = ("tool", "fixed", "moving", "label", "structure", "dice_percent")
 Dices = dict[tuple[str, str, str, str], float]
 
@@ -82,7 +84,7 @@ class Results:
         """All rows so far."""
         return [
             Row(**{**row, **{name: float(row[name]) for name in NUMBERS}, "threads": int(row["threads"])})
-            for row in read_rows(self.path)
+            for row in read_csv(self.path)
         ]
 
     def structures(self) -> Dices:
@@ -90,7 +92,7 @@ class Results:
         # a run that was stopped between the two files has written a pair's structures twice: the last count
         return {
             (row["tool"], row["fixed"], row["moving"], row["structure"]): float(row["dice_percent"])
-            for row in read_rows(self.structures_path)
+            for row in read_csv(self.structures_path)
         }
 
     def done(self, tool: str) -> set[tuple[str, str]]:
@@ -123,14 +125,6 @@ class Results:
         lines = [(*pair, label, names[label], f"{dice:.3f}") for label, dice in structures.items()]
         append_rows(self.structures_path, STRUCTURE_FIELDS, lines)
         append_rows(self.path, Row._fields, [[f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row]])
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Lines of a CSV file by the names of its columns; none where there is no file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def append_rows(path: Path, fields: Iterable[str], lines: Iterable[Iterable[Any]]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from comparison.results import append_rows, read_rows
+from comparison.results import append_rows
+
+from morphseek_monai.base.records import read_csv
 
 from .tools import Tool
 
@@ -79,7 +81,7 @@ class Rows:
         """All rows so far; of several with one key the last, which is a repetition after an error."""
         rows = [
             Row(**{**line, **{name: float(line[name]) for name in NUMBERS}, "threads": int(line["threads"])})
-            for line in read_rows(self.path)
+            for line in read_csv(self.path)
         ]
         return list({row.key: row for row in rows}.values())
 

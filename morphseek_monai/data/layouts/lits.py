@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from morphseek_monai.base.errors import DataError, complain
+from morphseek_monai.base.errors import DataError, report_error
 
 from .lits_files import LitsCase, find_cases
 from .naming import stem
@@ -93,7 +93,7 @@ def _split(
         )
     absent = sorted(held_out - {case.number for case in cases})
     if absent:
-        complain(
+        report_error(
             DataError(
                 f"dataset_dir {dataset_dir} lacks case {', '.join(map(str, absent))}, held out for validation;"
                 " copy it there or hold out cases that are there"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from morphseek_monai.base.errors import DataError, complain
+from morphseek_monai.base.errors import DataError, report_error
 from morphseek_monai.base.files import require_file
 
 from .learn2reg_json import read_dataset_json
@@ -88,7 +88,7 @@ def _lits17(folder: Path) -> Iterable[LitsCase]:
     labels = _numbered(_SEGMENTATION, folder.rglob("segmentation-*"))
     for number, image in images.items():
         if number not in labels:
-            complain(DataError(f"{image} has no segmentation-{number}.nii; copy it too, or take the volume away"))
+            report_error(DataError(f"{image} has no segmentation-{number}.nii; copy it too, or take the volume away"))
         else:
             yield LitsCase(number, image, labels[number])
 
@@ -120,7 +120,7 @@ def _numbered(pattern: re.Pattern[str], paths: Iterable[Path]) -> dict[int, Path
             continue
         number = int(match[1])
         if number in found:
-            complain(DataError(f"{path} and {found[number]} have the same number; take one of them away"))
+            report_error(DataError(f"{path} and {found[number]} have the same number; take one of them away"))
         found[number] = path
     return found
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from morphseek_monai.base.errors import DataError, complain
+from morphseek_monai.base.errors import DataError, report_error
 
 from .naming import parse_name, stem
 
@@ -82,7 +82,7 @@ def check_disjoint(training: Sequence[Entry], validation: Sequence[Entry]) -> No
         image = str(entry["image"])
         other = files.get(os.path.realpath(image)) or people.get(subject_of(entry))
         if other is not None:
-            complain(
+            report_error(
                 DataError(
                     f"subject {subject_of(entry)} is in training ({other}) and in validation ({image});"
                     " take it out of one list"

@@ -219,8 +219,8 @@ def _index(
     if len(subjects) == 1:
         warnings.warn(f"only one subject, {image_id(subjects[0])}: it is paired with itself", stacklevel=3)
         return subjects, np.zeros((1, 2), dtype=np.int64)
-    who = [subject_of(entry) for entry in subjects]
-    return subjects, ordered_pairs(who, relation, modalities, [modality(entry) for entry in subjects])
+    people = [subject_of(entry) for entry in subjects]
+    return subjects, ordered_pairs(people, relation, modalities, [modality(entry) for entry in subjects])
 
 
 def _checked(entry: Mapping[str, Any], index: int, files: Sequence[str]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import replacing, reserve, unreadable
+from morphseek_monai.base.files import atomic_output, reserve, unreadable
 from morphseek_monai.base.lazy import lazy_module
 from morphseek_monai.space.itk_image import from_itk, itk_affine, to_itk
 
@@ -79,7 +79,7 @@ def write_itk_file(path: str | os.PathLike[str], array: NDArray[Any], affine: ND
         DataError: the file cannot be written.
     """
     image = to_itk(array, affine)
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         reserve(temporary, array.nbytes + HEADER)
         try:
             itk.imwrite(image, os.fspath(temporary), compression=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import replacing, require_file, unreadable
+from morphseek_monai.base.files import atomic_output, require_file, unreadable
 from morphseek_monai.space.grid import GRID_TOLERANCE, corner_distance
 from morphseek_monai.space.nifti_header import in_mm, keep_time, length_unit, stretch
 
@@ -79,7 +79,7 @@ def write_nifti(
         header: what else the header should say.
     """
     image: Any = nib.Nifti1Image(array, affine, header)  # type: ignore[no-untyped-call]
-    with replacing(path) as temporary:
+    with atomic_output(path) as temporary:
         nib.save(image, temporary)
 
 

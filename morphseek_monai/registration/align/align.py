@@ -113,11 +113,11 @@ def align(
     if slices < THIN and model != "rigid":
         notices.append(f"one image has {slices} slice{'s' * (slices > 1)}: a rigid alignment is all that they tell")
         model = "rigid"
-    frame = _frame(fixed_grid, moving_grid)
-    images = [prepared(array, np.linalg.inv(frame) @ grid.affine, mask) for _, array, grid, mask in given]
+    axes = _axes(fixed_grid, moving_grid)
+    images = [prepared(array, np.linalg.inv(axes) @ grid.affine, mask) for _, array, grid, mask in given]
     found = AffineSearch(images[0], images[1], model, np.random.default_rng(seed), anywhere).run()
     notices += [*found.notices, *_doubts(images[0], images[1], found)]
-    matrix = np.eye(4) if (found.matrix == np.eye(4)).all() else frame @ found.matrix @ np.linalg.inv(frame)
+    matrix = np.eye(4) if (found.matrix == np.eye(4)).all() else axes @ found.matrix @ np.linalg.inv(axes)
     return Alignment(matrix, found.start, found.before, found.after, tuple(notices))
 
 
@@ -137,13 +137,13 @@ def _doubts(fixed: Image, moving: Image, found: FoundAffine) -> list[str]:
     return doubts
 
 
-def _frame(grid: Grid, other: Grid) -> Array:
-    """The grid's own axes as a map (perhaps with a reflection), frame -> RAS mm; origin in its centre.
+def _axes(grid: Grid, other: Grid) -> Array:
+    """The grid's own axes as a map to RAS mm, perhaps with a reflection; origin in its centre.
 
     The nearest orthonormal axes in the least squares sense: they turn with the header, whatever its spacing and shear.
     The unit is a quarter of the smaller image, about the radius of the body: no length in mm means anything here.
     """
-    frame = np.eye(4)
-    frame[:3, :3] = grid.axes * min(float((one.spacing * one.size).max()) for one in (grid, other)) / 4
-    frame[:3, 3] = grid.centre
-    return frame
+    axes = np.eye(4)
+    axes[:3, :3] = grid.axes * min(float((one.spacing * one.size).max()) for one in (grid, other)) / 4
+    axes[:3, 3] = grid.centre
+    return axes

@@ -20,7 +20,7 @@ from morphseek_monai.inference.find import Search
 from morphseek_monai.registration.memory.footprint import forward_bytes
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.finest import MOST_VOXELS
-from morphseek_monai.registration.prepare.network_grid import frame_of, network_grid
+from morphseek_monai.registration.prepare.network_grid import network_grid, own_axes
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import orient
 
@@ -159,7 +159,7 @@ def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, search: Sea
 def _network_grid(fixed: Grid, model: RegistrationModel) -> Grid:
     """The largest that the fixed image's foreground, unknown yet, can ask for."""
     everywhere = orient(np.broadcast_to(np.True_, fixed.size), fixed.affine, model.orientation)
-    within = everywhere.within(frame_of(everywhere))
+    within = everywhere.within(own_axes(everywhere))
     return network_grid(within, within.array, model)
 
 

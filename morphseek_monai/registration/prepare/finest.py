@@ -70,17 +70,17 @@ def finest_pair(fixed: Image, moving: Image, affine: NDArray[np.float64], grid: 
         affine: ``(4, 4)``, RAS mm of the fixed -> RAS mm of the moving image.
         grid: as :func:`finest_grid` chose it.
     """
-    here = onto_grid(fixed, grid, np.eye(4))
+    fixed_values = onto_grid(fixed, grid, np.eye(4))
     ratio = np.clip(np.round(grid.spacing.min() / moving.grid.spacing), 1, FINEST).astype(int)
     image = _block_means(moving, ratio) if ratio.max() > 1 else moving
     volume = torch.from_numpy(np.ascontiguousarray(image.array, dtype=np.float32))[None, None]
-    there, valid = torch.empty(1, 1, *grid.size), torch.empty(1, 1, *grid.size)
+    moving_values, valid = torch.empty(1, 1, *grid.size), torch.empty(1, 1, *grid.size)
     steps = PointMap((affine,))
     for part in slabs(grid):
         where = steps.places(grid, part, image.affine)
-        there[0, :, part] = sample(volume, where, None)
+        moving_values[0, :, part] = sample(volume, where, None)
         valid[0, 0, part] = inside(where, volume.shape[2:]).float()
-    return FinestPair(there, torch.from_numpy(here)[None, None], valid, grid)
+    return FinestPair(moving_values, torch.from_numpy(fixed_values)[None, None], valid, grid)
 
 
 def _block_means(image: Image, ratio: NDArray[np.int_]) -> Image:

@@ -13,7 +13,7 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.kind import MODALITIES, guess_modality
 from morphseek_monai.registration.models.model import RegistrationModel
 
-FRAME = 0.5  # of the outermost voxels: so many of one value are no anatomy
+BORDER = 0.5  # of the outermost voxels: so many of one value are no anatomy
 SHARE = 0.05  # of all voxels, likewise
 
 
@@ -23,13 +23,13 @@ class PreparedImage(NamedTuple):
     Attributes:
         array: ``(X, Y, Z)`` float32 in [0, 1].
         modality: ``"mr"`` or ``"ct"``.
-        how: what was done, in words.
+        description: what was done, in words.
         notices: remarks for the user.
     """
 
     array: NDArray[np.float32]
     modality: str
-    how: str
+    description: str
     notices: tuple[str, ...] = ()
 
 
@@ -45,8 +45,8 @@ def background(array: NDArray[Any]) -> float | None:
     inner[1:-1, 1:-1, 1:-1] = True
     values, counts = np.unique(array[~inner], return_counts=True)
     value = float(values[counts.argmax()])
-    framed = counts.max() >= FRAME * counts.sum() and np.mean(array == value) >= SHARE
-    return value if framed and float(array.min()) < value else None
+    bordered = counts.max() >= BORDER * counts.sum() and np.mean(array == value) >= SHARE
+    return value if bordered and float(array.min()) < value else None
 
 
 def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationModel, role: str) -> PreparedImage:
@@ -92,5 +92,5 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
         )
     if modality == "ct" and array.min() >= 0:
         notices = (f"{role} is taken as ct but has no negative value, air has -1000 Hounsfield units: is it shifted?",)
-    how = f"{modality}{' (guessed)' if guessed else ''}: {description}"
-    return PreparedImage(scaled, modality, how, notices)
+    done = f"{modality}{' (guessed)' if guessed else ''}: {description}"
+    return PreparedImage(scaled, modality, done, notices)

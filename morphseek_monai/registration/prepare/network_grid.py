@@ -1,7 +1,7 @@
-"""The frame in which a pair is registered: the fixed image's own axes, however its header turns or orders them.
+"""The axes along which a pair is registered: the fixed image's own axes, however its header turns or orders them.
 
-All that follows the reading of two scans happens in this frame. If both headers are turned by one rotation, or the
-voxels are stored in another order of axes, nothing here changes but the frame itself, and so the displacements in
+All that follows the reading of two scans happens along them. If both headers are turned by one rotation, or the
+voxels are stored in another order of axes, nothing here changes but the axes themselves, and so the displacements in
 space are the same.
 """
 
@@ -20,15 +20,15 @@ MARGIN = 4.0  # voxels of the network's grid around what must fit into it
 TAIL = 0.001  # share of the foreground that may lie outside its box on each side: specks are no anatomy
 
 
-def frame_of(fixed: Image) -> NDArray[np.float64]:
-    """Rigid ``(4, 4)``, frame mm -> RAS mm: the image's axes made orthonormal, its centre the origin.
+def own_axes(fixed: Image) -> NDArray[np.float64]:
+    """Rigid ``(4, 4)``, mm along the image's axes -> RAS mm: they are made orthonormal, its centre the origin.
 
     The rotation may contain a reflection where the bundle's orientation is left-handed; it cancels.
     """
-    frame = np.eye(4)
-    frame[:3, :3] = fixed.grid.axes
-    frame[:3, 3] = fixed.grid.centre
-    return frame
+    axes = np.eye(4)
+    axes[:3, :3] = fixed.grid.axes
+    axes[:3, 3] = fixed.grid.centre
+    return axes
 
 
 def tissue_ends(foreground: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -51,18 +51,18 @@ def _box(affine: NDArray[np.float64], ends: NDArray[np.float64]) -> NDArray[np.f
 
 
 def network_grid(fixed: Image, foreground: NDArray[np.bool_], model: RegistrationModel) -> Grid:
-    """Choose the grid that the network sees, along the axes of the frame.
+    """Choose the grid that the network sees, along the fixed image's axes.
 
     Its voxels are so large that the foreground is as many of them long as the bundle's training showed, whatever the
     unit or the animal, but never finer than the fixed image's own: thick slices stay what they are.
 
     Args:
-        fixed: oriented, in millimetres of the frame.
+        fixed: oriented, in millimetres along its own axes.
         foreground: its tissue, ``(X, Y, Z)``.
         model: the bundle.
 
     Returns:
-        the grid in the frame, around the foreground.
+        the grid along these axes, around the foreground.
     """
     tissue = _box(fixed.affine, tissue_ends(foreground))
     extent = np.maximum(tissue[1] - tissue[0], fixed.grid.spacing)

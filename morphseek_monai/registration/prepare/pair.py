@@ -17,7 +17,7 @@ from morphseek_monai.registration.align.align import align
 from morphseek_monai.registration.align.linear_map import Model
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.intensity import PreparedImage, prepare_intensity
-from morphseek_monai.registration.prepare.network_grid import frame_of, network_grid
+from morphseek_monai.registration.prepare.network_grid import network_grid, own_axes
 from morphseek_monai.registration.prepare.resample import View, as_tensor, onto_grid, own_grid, view_on
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image, orient
@@ -102,16 +102,16 @@ def pair_scans(
         orient(prepared.array, scan.affine, model.orientation)
         for prepared, scan in ((values, fixed), (moving_values, moving))
     ]
-    frame = frame_of(oriented[0])
-    here, there = (image.within(frame) for image in oriented)
+    axes = own_axes(oriented[0])
+    fixed_along, moving_along = (image.within(axes) for image in oriented)
     tissue = [image.array > FOREGROUND for image in oriented]
-    grid = network_grid(here, tissue[0], model)
+    grid = network_grid(fixed_along, tissue[0], model)
     if coarser > 1:
         grid = grid.coarsened(coarser, model.network.stride)
 
-    fixed_image = onto_grid(here, grid, np.eye(4))
-    matrix, start, remarks = _alignment(affine, frame, fixed_image, grid, there, tissue[1], seed)
-    aligned = view_on(there, grid, matrix, model.device)
+    fixed_image = onto_grid(fixed_along, grid, np.eye(4))
+    matrix, start, remarks = _alignment(affine, axes, fixed_image, grid, moving_along, tissue[1], seed)
+    aligned = view_on(moving_along, grid, matrix, model.device)
     mirrored = None
     if model.mirror_axis is not None:
         mirror = _mirror(grid, model.mirror_axis)
@@ -121,16 +121,16 @@ def pair_scans(
             mirror = mirror @ align(
                 fixed_image, grid, np.ascontiguousarray(flipped), grid, seed, model=SEARCHED[affine], anywhere=False
             ).matrix
-        mirrored = view_on(there, grid, matrix @ mirror, model.device)
+        mirrored = view_on(moving_along, grid, matrix @ mirror, model.device)
     return NetworkPair(
         image=torch.cat([aligned.alone, as_tensor(fixed_image, device=model.device)], dim=1),
         view=aligned,
         aligned=aligned,
-        by_headers=view_on(there, grid, np.eye(4), model.device),
+        by_headers=view_on(moving_along, grid, np.eye(4), model.device),
         oriented=(oriented[0], oriented[1]),
         mirrored=mirrored,
-        grid=Grid(grid.size, frame @ grid.affine),
-        affine=frame @ matrix @ np.linalg.inv(frame),
+        grid=Grid(grid.size, axes @ grid.affine),
+        affine=axes @ matrix @ np.linalg.inv(axes),
         start=start,
         fixed=values,
         moving=moving_values,
@@ -148,14 +148,14 @@ def _mirror(grid: Grid, axis: int) -> NDArray[np.float64]:
 
 def _alignment(
     affine: Affine,
-    frame: NDArray[np.float64],
+    axes: NDArray[np.float64],
     fixed: NDArray[np.float32],
     grid: Grid,
     moving: Image,
     tissue: NDArray[np.bool_],
     seed: int,
 ) -> tuple[NDArray[np.float64], str, tuple[str, ...]]:
-    """The affine in millimetres of the frame, where it came from, and remarks."""
+    """The affine in millimetres along the fixed image's axes, where it came from, and remarks."""
     if isinstance(affine, str) and affine == "off":
         return np.eye(4), "off: the headers", ()
     if isinstance(affine, str) and affine in SEARCHED:
@@ -170,4 +170,4 @@ def _alignment(
             raise DataError(
                 f"affine must be a (4, 4) matrix with positive determinant, RAS mm, got {world.tolist()}; correct it"
             )
-    return np.linalg.inv(frame) @ world @ frame, start, ()
+    return np.linalg.inv(axes) @ world @ axes, start, ()

@@ -75,7 +75,7 @@ def _draw(ax: Any, panels: Panels, panel: Panel, row: int) -> None:
     plane = PLANES[row]
     across, down = panels.cuts.voxels(plane)
     width, height = panels.cuts.spacing(plane)
-    colours = panel.palette[panel.places[row]]
+    colours = panel.palette[panel.indices[row]]
     ax.imshow(colours, extent=(0, across, down, 0), aspect=height / width, interpolation="bilinear")
     if panel.lines[row]:
         ax.add_collection(LineCollection(list(panel.lines[row]), colors="#57d0ff", linewidths=0.6))

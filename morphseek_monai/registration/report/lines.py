@@ -32,11 +32,11 @@ def grid_lines(displacement: NDArray[Any], spacing: tuple[float, float]) -> list
     """
     _, rows, columns = displacement.shape
     down, across = np.mgrid[:rows, :columns]
-    places = np.stack([across, down], axis=-1) + 0.5 + np.moveaxis(np.nan_to_num(displacement), 0, -1)
+    points = np.stack([across, down], axis=-1) + 0.5 + np.moveaxis(np.nan_to_num(displacement), 0, -1)
     cell = max(columns * spacing[0], rows * spacing[1]) / _CELLS
     steps = [max(1, round(cell / mm)) for mm in spacing]
-    lines: list[Line] = [places[k, _points(columns, steps[0])] for k in _middle(rows, steps[1])]
-    return lines + [places[_points(rows, steps[1]), k] for k in _middle(columns, steps[0])]
+    lines: list[Line] = [points[k, _points(columns, steps[0])] for k in _middle(rows, steps[1])]
+    return lines + [points[_points(rows, steps[1]), k] for k in _middle(columns, steps[0])]
 
 
 def _middle(number: int, step: int) -> range:

@@ -55,7 +55,7 @@ class Panel:
         key: short name, unique in a report.
         title: heading.
         caption: what to look for.
-        places: per plane, ``(rows, columns)`` places in ``palette``.
+        indices: per plane, ``(rows, columns)`` indices into ``palette``.
         palette: ``(256, 3)`` colours.
         bar: colour bar; None of a grey image.
         lines: per plane, lines over the picture, in voxels of the plane.
@@ -64,7 +64,7 @@ class Panel:
     key: str
     title: str
     caption: str
-    places: tuple[NDArray[np.uint8], ...]
+    indices: tuple[NDArray[np.uint8], ...]
     palette: NDArray[np.uint8] = field(default_factory=lambda: GREY)
     bar: Bar | None = None
     lines: tuple[Sequence[Line], ...] = ((), (), ())
@@ -108,7 +108,7 @@ def make_panels(view: ReportView) -> Panels:
         key: [_share(picture, *(fixed_range if key == "fixed" else moving_range)) for picture in pictures[key]]
         for key in IMAGES
     }
-    grey = {key: _places(pictures, 0, 1) for key, pictures in shares.items()}
+    grey = {key: _indices(pictures, 0, 1) for key, pictures in shares.items()}
     images = tuple(Panel(key, *IMAGES[key], grey[key]) for key in IMAGES)
     return Panels(
         cuts,
@@ -125,7 +125,7 @@ def _share(picture: NDArray[Any], low: float, high: float) -> NDArray[np.float32
     return share.clip(0, 1)
 
 
-def _places(pictures: Triple, low: float, high: float) -> tuple[NDArray[np.uint8], ...]:
+def _indices(pictures: Triple, low: float, high: float) -> tuple[NDArray[np.uint8], ...]:
     return tuple(fit(levels(picture, low, high)) for picture in pictures)
 
 
@@ -142,7 +142,7 @@ def _checkerboard(fixed: Triple, warped: Triple, cuts: Cuts) -> Panel:
         across, down = (np.floor(np.arange(n) * mm / tile) for n, mm in zip(one.shape[::-1], cuts.spacing(plane)))
         boards.append(np.where((down[:, None] + across) % 2 == 0, one, other))
     caption = "fixed and registered image in turn: edges should continue from tile to tile"
-    return Panel("checkerboard", "Checkerboard", caption, _places(boards, 0, 1))
+    return Panel("checkerboard", "Checkerboard", caption, _indices(boards, 0, 1))
 
 
 def _differences(shares: Mapping[str, Triple]) -> list[Panel]:
@@ -152,8 +152,8 @@ def _differences(shares: Mapping[str, Triple]) -> list[Panel]:
     panels = []
     for key, moment in moments.items():
         differences = [one - other for one, other in zip(shares["fixed"], shares[key])]
-        places = _places(differences, -_DIFFERENCE, _DIFFERENCE)
-        panels.append(Panel(f"difference-{key}", f"Difference, {moment}", caption, places, DIFFERENCE, bar))
+        indices = _indices(differences, -_DIFFERENCE, _DIFFERENCE)
+        panels.append(Panel(f"difference-{key}", f"Difference, {moment}", caption, indices, DIFFERENCE, bar))
     return panels
 
 
@@ -191,16 +191,16 @@ def _millimetres(
     key: str, title: str, caption: str, volume: NDArray[Any], cuts: Cuts, palette: NDArray[np.uint8]
 ) -> Panel:
     high = largest(volume)
-    places = _places([cuts.picture(volume, plane) for plane in PLANES], 0, high)
-    return Panel(key, title, caption, places, palette, Bar("0", f"{high / 2:.2g}", f"{high:.2g} mm"))
+    indices = _indices([cuts.picture(volume, plane) for plane in PLANES], 0, high)
+    return Panel(key, title, caption, indices, palette, Bar("0", f"{high / 2:.2g}", f"{high:.2g} mm"))
 
 
 def _jacobian(view: ReportView, cuts: Cuts) -> Panel:
-    places = []
+    indices = []
     for plane in PLANES:
         picture = cuts.picture(view.jacobian, plane)
         folded = fit(levels(picture <= 0, 0, 1)) > 0  # survives the averaging of large planes
-        places.append(np.where(folded, 0, fit(levels(picture, 0, 2, first=1)).clip(1)).astype(np.uint8))
+        indices.append(np.where(folded, 0, fit(levels(picture, 0, 2, first=1)).clip(1)).astype(np.uint8))
     folds = 100 * float(np.mean(view.jacobian <= 0))
     caption = f"volume in the moving image per fixed volume, without the affine; {folds:.2g} % fold"
-    return Panel("jacobian", "Jacobian determinant", caption, tuple(places), JACOBIAN, Bar("0", "1", "2", "fold"))
+    return Panel("jacobian", "Jacobian determinant", caption, tuple(indices), JACOBIAN, Bar("0", "1", "2", "fold"))

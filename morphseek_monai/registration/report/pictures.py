@@ -76,7 +76,7 @@ def _sample(volume: NDArray[Any]) -> NDArray[Any]:
 
 
 def levels(picture: NDArray[Any], low: float, high: float, first: int = 0) -> NDArray[np.uint8]:
-    """Values as places in a palette.
+    """Values as indices into a palette.
 
     Args:
         picture: ``(rows, columns)``; what is not finite counts as ``low``.
@@ -85,30 +85,30 @@ def levels(picture: NDArray[Any], low: float, high: float, first: int = 0) -> ND
         first: the first colour; those before it are kept for something else.
     """
     share = np.nan_to_num((picture.astype(np.float32) - low) / (high - low), nan=0.0, posinf=0.0, neginf=0.0)
-    places: NDArray[np.uint8] = np.rint(first + (255 - first) * share.clip(0, 1)).astype(np.uint8)
-    return places
+    indices: NDArray[np.uint8] = np.rint(first + (255 - first) * share.clip(0, 1)).astype(np.uint8)
+    return indices
 
 
-def fit(places: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def fit(indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Average a picture down to ``LARGEST_SIDE`` pixels where it is larger."""
-    rows, columns = (min(n, LARGEST_SIDE) for n in places.shape)
-    if (rows, columns) == places.shape:
-        return places
-    return np.asarray(Image.fromarray(places).resize((columns, rows), Image.Resampling.BOX))
+    rows, columns = (min(n, LARGEST_SIDE) for n in indices.shape)
+    if (rows, columns) == indices.shape:
+        return indices
+    return np.asarray(Image.fromarray(indices).resize((columns, rows), Image.Resampling.BOX))
 
 
-def data_uri(places: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
+def data_uri(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> str:
     """A picture as the address of an ``img``, PNG with a palette.
 
     Args:
-        places: ``(rows, columns)``, places in the palette.
+        indices: ``(rows, columns)``, indices into the palette.
         palette: ``(256, 3)``, red, green and blue.
 
     Example:
         >>> data_uri(np.zeros((2, 3), np.uint8), GREY)[:26]
         'data:image/png;base64,iVBO'
     """
-    image = Image.fromarray(np.ascontiguousarray(places))
+    image = Image.fromarray(np.ascontiguousarray(indices))
     if palette is not GREY:
         image = image.convert("L")
         image.putpalette(palette.tobytes())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from morphseek_monai.base.files import replacing
+from morphseek_monai.base.files import atomic_output
 
 from .figure import make_figure
 from .page import make_page
@@ -28,7 +28,7 @@ def write_report(folder: str | os.PathLike[str], view: ReportView) -> None:
         DataError: the folder cannot be made or written.
     """
     panels = make_panels(view)
-    with replacing(Path(folder) / "report.html") as path:
+    with atomic_output(Path(folder) / "report.html") as path:
         path.write_text(make_page(view, panels), encoding="utf-8")
-    with replacing(Path(folder) / "report.png") as path:
+    with atomic_output(Path(folder) / "report.png") as path:
         make_figure(view, panels).savefig(path, dpi=_DPI)

@@ -43,8 +43,8 @@ def test_mr_is_scaled_by_its_percentiles(mr: Any, dtype: Any, both: Registration
     found = prepare_intensity(array, "auto", both, "fixed image")
     top = np.percentile(array.astype(float), 99.5)
     np.testing.assert_allclose(found.array, (array.astype(float) / top - array.min() / top).clip(0, 1), atol=0.01)
-    assert found.array.dtype == np.float32 and found.modality == "mr" and found.how.startswith("mr (guessed): Scale")
-    assert found.notices == ()
+    assert found.array.dtype == np.float32 and found.modality == "mr" and found.notices == ()
+    assert found.description.startswith("mr (guessed): Scale")
 
 
 @pytest.mark.parametrize(("slope", "offset"), [(17.0, 0.0), (0.001, 5.0), (3.0, -40.0)])
@@ -73,13 +73,13 @@ def test_ct_is_cut_at_hounsfield_units(both: RegistrationModel) -> None:
     array = np.array([-1000, -200, 25, 250, 3000], dtype=np.int16).repeat(20).reshape(5, 5, 4)
     found = prepare_intensity(array, "auto", both, "moving image")
     np.testing.assert_allclose(found.array.ravel()[::20], [0, 0, 0.5, 1, 1], atol=1e-6)
-    assert found.how == "ct (guessed): from -200 to 250" and found.notices == ()
+    assert found.description == "ct (guessed): from -200 to 250" and found.notices == ()
 
 
 def test_ct_with_an_offset_is_told(both: RegistrationModel) -> None:
     shifted = np.random.default_rng(0).integers(0, 2000, (8, 8, 8)).astype(np.uint16)
     found = prepare_intensity(shifted, "ct", both, "moving image")
-    assert found.how == "ct: from -200 to 250"
+    assert found.description == "ct: from -200 to 250"
     assert found.notices == (
         "moving image is taken as ct but has no negative value, air has -1000 Hounsfield units: is it shifted?",
     )

@@ -1,4 +1,4 @@
-"""The frame of the fixed image: no header, no order of axes changes what the network sees."""
+"""The axes of the fixed image: no header, no order of axes changes what the network sees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from morphseek_monai.registration.models.model import RegistrationModel
-from morphseek_monai.registration.prepare.network_grid import MARGIN, frame_of, network_grid, tissue_ends
+from morphseek_monai.registration.prepare.network_grid import MARGIN, network_grid, own_axes, tissue_ends
 from morphseek_monai.space.image import orient
 
 from ...scenes import turned
@@ -41,7 +41,7 @@ def test_there_are_48_orientations() -> None:
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_every_storage_of_an_image_is_one_image_in_one_frame(orientation: str) -> None:
+def test_every_storage_of_an_image_is_one_image_along_one_set_of_axes(orientation: str) -> None:
     array = np.random.default_rng(0).random((4, 5, 6))
     affine = turned((12, -20, 15), (3, -40, 8)) @ np.diag([*SPACING, 1.0])
     nibabel: Any = nib.orientations
@@ -51,7 +51,7 @@ def test_every_storage_of_an_image_is_one_image_in_one_frame(orientation: str) -
     turned_back = orient(np.asarray(stored.dataobj), stored.affine, "RAS")
     np.testing.assert_array_equal(turned_back.array, plain.array)
     np.testing.assert_allclose(turned_back.affine, plain.affine, atol=1e-9)
-    np.testing.assert_allclose(frame_of(turned_back), frame_of(plain), atol=1e-9)
+    np.testing.assert_allclose(own_axes(turned_back), own_axes(plain), atol=1e-9)
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "PIR", "SAL"])
@@ -72,21 +72,21 @@ def test_voxels_stay_where_they_are_and_axes_point_as_asked(orientation: str) ->
 @pytest.mark.parametrize("orientation", ["RAS", "LPS", "LAS"])
 def test_within_its_frame_an_image_is_upright_and_centred(rigid: Any, orientation: str) -> None:
     image = orient(np.zeros((4, 5, 6)), around((4, 5, 6), SPACING, rigid), orientation)
-    frame = frame_of(image)
-    np.testing.assert_allclose(frame[:3, :3] @ frame[:3, :3].T, np.eye(3), atol=1e-12)
-    here = image.within(frame)
-    np.testing.assert_allclose(here.affine[:3, :3], np.diag(image.grid.spacing), atol=1e-9)
-    np.testing.assert_allclose(here.grid.centre, 0, atol=1e-9)
-    np.testing.assert_allclose(frame @ here.affine, image.affine, atol=1e-9)
+    axes = own_axes(image)
+    np.testing.assert_allclose(axes[:3, :3] @ axes[:3, :3].T, np.eye(3), atol=1e-12)
+    along = image.within(axes)
+    np.testing.assert_allclose(along.affine[:3, :3], np.diag(image.grid.spacing), atol=1e-9)
+    np.testing.assert_allclose(along.grid.centre, 0, atol=1e-9)
+    np.testing.assert_allclose(axes @ along.affine, image.affine, atol=1e-9)
 
 
-def test_the_frame_of_a_sheared_image_is_the_nearest_rotation() -> None:
+def test_the_axes_of_a_sheared_image_are_the_nearest_rotation() -> None:
     shear = np.eye(4)
     shear[0, 1] = 0.3
     rigid = turned((20, 10, -30))
-    frame = frame_of(orient(np.zeros((8, 8, 8)), rigid @ shear @ np.diag([2.0, 2, 2, 1]), "RAS"))
-    np.testing.assert_allclose(frame[:3, :3] @ frame[:3, :3].T, np.eye(3), atol=1e-12)
-    turn = np.degrees(np.arccos((np.trace(frame[:3, :3].T @ rigid[:3, :3]) - 1) / 2))
+    axes = own_axes(orient(np.zeros((8, 8, 8)), rigid @ shear @ np.diag([2.0, 2, 2, 1]), "RAS"))
+    np.testing.assert_allclose(axes[:3, :3] @ axes[:3, :3].T, np.eye(3), atol=1e-12)
+    turn = np.degrees(np.arccos((np.trace(axes[:3, :3].T @ rigid[:3, :3]) - 1) / 2))
     assert 0 < turn < np.degrees(0.3) / 2 + 1
 
 

@@ -30,7 +30,7 @@ def test_planes_in_rows_and_quantities_in_columns(make_view: MakeView) -> None:
         assert axes[0, column].get_title() == title
         for row in range(3):
             shown = axes[row, column].get_images()[0].get_array()
-            np.testing.assert_array_equal(shown, panels[key].palette[panels[key].places[row]])
+            np.testing.assert_array_equal(shown, panels[key].palette[panels[key].indices[row]])
     assert [ax.get_aspect() for ax in axes[:, 0]] == pytest.approx([1.0, 4.0, 4.0])
 
 

@@ -18,23 +18,23 @@ def test_each_image_is_shown_in_its_own_panel(make_view: MakeView) -> None:
     view = make_view()
     panels = make_panels(view)
     for key in ("fixed", "before", "aligned", "warped"):
-        for plane, places in zip(PLANES, panels[key].places):
+        for plane, indices in zip(PLANES, panels[key].indices):
             source = panels.cuts.picture(getattr(view, key), plane)
-            assert np.corrcoef(source.ravel(), places.ravel())[0, 1] > 0.99  # the window cuts a little
+            assert np.corrcoef(source.ravel(), indices.ravel())[0, 1] > 0.99  # the window cuts a little
 
 
 def test_scale_of_the_moving_image_does_not_matter(make_view: MakeView) -> None:
     view = make_view()
     scaled = make_view(**{key: 1000 * getattr(view, key) - 200 for key in ("before", "aligned", "warped")})
     for key in ("warped", "checkerboard", "difference-warped"):
-        for one, other in zip(make_panels(view)[key].places, make_panels(scaled)[key].places):
+        for one, other in zip(make_panels(view)[key].indices, make_panels(scaled)[key].indices):
             np.testing.assert_allclose(one.astype(int), other, atol=1)
 
 
 def test_the_states_of_the_moving_image_share_a_scale(make_view: MakeView) -> None:
     view = make_view()
     half = make_panels(make_view(before=view.fixed, aligned=view.fixed / 2, warped=view.fixed))
-    bright, dark = (float(half[key].places[0].max()) for key in ("warped", "aligned"))
+    bright, dark = (float(half[key].indices[0].max()) for key in ("warped", "aligned"))
     assert dark < 0.7 * bright
 
 
@@ -43,9 +43,9 @@ def test_differences_are_black_where_images_agree_and_signed_elsewhere(make_view
     brighter = np.zeros_like(view.fixed)
     brighter[:7] = 1.0  # the moving image of the patient's left half: on the right of an axial plane
     panels = make_panels(make_view(fixed=1 - brighter, before=brighter, aligned=brighter, warped=1 - brighter))
-    assert (panels["difference-warped"].places[0] == panels["difference-warped"].places[1][0, 0]).all()
-    assert abs(int(panels["difference-warped"].places[0][0, 0]) - 127.5) < 1
-    before = panels["difference-before"].places[0]
+    assert (panels["difference-warped"].indices[0] == panels["difference-warped"].indices[1][0, 0]).all()
+    assert abs(int(panels["difference-warped"].indices[0][0, 0]) - 127.5) < 1
+    before = panels["difference-before"].indices[0]
     assert (before[:, -7:] == 0).all() and (before[:, :-7] == 255).all()
 
 
@@ -54,15 +54,15 @@ def test_what_is_not_a_number_is_shown_as_background(make_view: MakeView) -> Non
     holes[8:10], filled[8:10] = np.nan, 0.0
     broken, whole = (make_panels(make_view(fixed=image, uncertainty=None)) for image in (holes, filled))
     for key in ("fixed", "checkerboard", "difference-warped"):
-        for plane, one in zip(PLANES[:2], broken[key].places):
-            other = whole[key].places[PLANES.index(plane)]
+        for plane, one in zip(PLANES[:2], broken[key].indices):
+            other = whole[key].indices[PLANES.index(plane)]
             np.testing.assert_allclose(one.astype(int), other, atol=4)
 
 
 def test_checkerboard_takes_both_images_in_tiles(make_view: MakeView) -> None:
     fixed = np.indices((18, 18, 18)).sum(0).astype(np.float32)
     panels = make_panels(make_view((18, 18, 18), fixed=fixed, before=-fixed, aligned=-fixed, warped=-fixed))
-    board, one, other = (panels[key].places[0].astype(int) for key in ("checkerboard", "fixed", "warped"))
+    board, one, other = (panels[key].indices[0].astype(int) for key in ("checkerboard", "fixed", "warped"))
     from_fixed, from_warped = board == one, board == other
     assert (from_fixed | from_warped).all()
     assert from_fixed[:2, :2].all() and from_warped[:2, 2:4].all() and from_fixed[2:4, 2:4].all()
@@ -74,8 +74,8 @@ def test_folds_are_black_and_nothing_else_is(make_view: MakeView) -> None:
     cuts = make_panels(view).cuts
     pictures = [cuts.picture(view.jacobian, plane) for plane in PLANES]
     assert any((picture <= 0).any() for picture in pictures)
-    for picture, places in zip(pictures, panel.places):
-        np.testing.assert_array_equal(places == 0, picture <= 0)
+    for picture, indices in zip(pictures, panel.indices):
+        np.testing.assert_array_equal(indices == 0, picture <= 0)
     assert f"{100 * np.mean(view.jacobian <= 0):.2g} % fold" in panel.caption
 
 
@@ -83,7 +83,7 @@ def test_jacobian_of_the_identity_is_the_middle_of_the_bar(make_view: MakeView) 
     view = make_view()
     panel = make_panels(make_view(ddf=0 * view.ddf, jacobian=np.ones_like(view.jacobian)))["jacobian"]
     assert panel.bar is not None and panel.bar.middle == "1"
-    assert all((places == 128).all() for places in panel.places)
+    assert all((indices == 128).all() for indices in panel.indices)
 
 
 def test_fold_of_one_voxel_survives_a_large_plane(make_view: MakeView) -> None:
@@ -92,7 +92,7 @@ def test_fold_of_one_voxel_survives_a_large_plane(make_view: MakeView) -> None:
     flat = np.zeros_like(jacobian)
     volumes = dict.fromkeys(("fixed", "before", "aligned", "warped"), flat)
     view = make_view(jacobian.shape, ddf=np.zeros((3, *jacobian.shape)), jacobian=jacobian, uncertainty=None, **volumes)
-    coronal = make_panels(view)["jacobian"].places[1]
+    coronal = make_panels(view)["jacobian"].indices[1]
     assert coronal.shape == (5, LARGEST_SIDE) and (coronal == 0).sum() == 1
 
 

@@ -24,11 +24,11 @@ from morphseek_monai.registration.report.pictures import (
 
 @pytest.mark.parametrize("palette", [GREY, DIFFERENCE, JACOBIAN])
 def test_picture_survives_the_page(palette: np.ndarray) -> None:
-    places = np.random.default_rng(0).integers(0, 256, (5, 7), dtype=np.uint8)
-    kind, content = data_uri(places, palette).split(",")
+    indices = np.random.default_rng(0).integers(0, 256, (5, 7), dtype=np.uint8)
+    kind, content = data_uri(indices, palette).split(",")
     assert kind == "data:image/png;base64"
     image = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
-    np.testing.assert_array_equal(np.asarray(image), palette[places])
+    np.testing.assert_array_equal(np.asarray(image), palette[indices])
 
 
 def test_palettes_say_what_their_captions_say() -> None:

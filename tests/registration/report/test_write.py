@@ -90,10 +90,10 @@ def test_page_shows_every_panel_in_three_planes_with_words(make_view: MakeView, 
     panels = make_panels(view)
     assert set(by_id) == {f"{key}-{plane}" for key in PANELS for plane in ("axial", "coronal", "sagittal")}
     for key in PANELS:
-        for places, plane in zip(panels[key].places, ("axial", "coronal", "sagittal")):
+        for indices, plane in zip(panels[key].indices, ("axial", "coronal", "sagittal")):
             image = by_id[f"{key}-{plane}"]
             assert image["alt"] == f"{panels[key].title}, {plane} plane"
-            np.testing.assert_array_equal(picture(image), panels[key].palette[places])
+            np.testing.assert_array_equal(picture(image), panels[key].palette[indices])
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
