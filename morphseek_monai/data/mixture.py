@@ -21,6 +21,8 @@ class JoinedPairs(ConcatDataset[dict[str, Any]]):
     Args:
         datasets: :class:`~morphseek_monai.data.PairDataset` and its like; None, a data set that is not there, is
             left out.
+        data: not used here. MONAI Label and ``MonaiAlgo`` replace a config's ``dataset#data``; the data set that is to
+            follow refers to it.
 
     Raises:
         DataError: none is there.
@@ -31,7 +33,7 @@ class JoinedPairs(ConcatDataset[dict[str, Any]]):
         5
     """
 
-    def __init__(self, datasets: Sequence[Dataset[dict[str, Any]] | None]) -> None:
+    def __init__(self, datasets: Sequence[Dataset[dict[str, Any]] | None], data: Sequence[Any] | None = None) -> None:
         there = [dataset for dataset in datasets if dataset is not None]
         if not there:
             raise DataError("JoinedPairs() 'datasets' must hold at least one data set, got none")
@@ -55,6 +57,8 @@ class MixedPairs(Dataset[dict[str, Any]]):
         weights: how often each is drawn, relative to the others that are there. It may name more: MONAI drops an entry
             with ``"_disabled_": true`` from a config's dictionary.
         seed: of the draws.
+        data: not used here. MONAI Label and ``MonaiAlgo`` replace a config's ``dataset#data``; the data set that is to
+            follow refers to it.
 
     Raises:
         DataError: none is there.
@@ -69,7 +73,11 @@ class MixedPairs(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, datasets: Mapping[str, Dataset[dict[str, Any]] | None], weights: Mapping[str, float], seed: int = 0
+        self,
+        datasets: Mapping[str, Dataset[dict[str, Any]] | None],
+        weights: Mapping[str, float],
+        seed: int = 0,
+        data: Sequence[Any] | None = None,
     ) -> None:
         if not set(datasets) <= set(weights) or min(weights.values(), default=0) <= 0:
             raise ValueError(
