@@ -26,8 +26,8 @@ from scans.pairs import Pair, load_pairs, set_names
 from scans.scores import score
 from scipy import ndimage
 
-from morphseek_monai.registration.align.align import align
-from morphseek_monai.registration.align.reading import shrink
+from morphseek_monai.registration.alignment.align import align
+from morphseek_monai.registration.alignment.reading import shrink
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 

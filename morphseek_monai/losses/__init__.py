@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .lncc import LNCCLoss
     from .mind import MINDSSCLoss
     from .morphseek import Group, MorphSeekLoss, MorphSeekTerms
+    from .reduced import ReducedLoss
     from .soft_dice import SoftDiceLoss
     from .warmup import WarmupLoss, WarmupTerms
 else:
@@ -25,6 +26,7 @@ __all__ = [
     "MINDSSCLoss",
     "MorphSeekLoss",
     "MorphSeekTerms",
+    "ReducedLoss",
     "SoftDiceLoss",
     "WarmupLoss",
     "WarmupTerms",

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from morphseek_monai.losses.masked import masked_mean
 from morphseek_monai.networks.box_mean import differentiable_box_mean
-
-_NEIGHBOURS = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, 0, 1), (0, 1, 0), (1, 0, 0))
-# The 12 pairs of face neighbours that are sqrt(2) apart, i.e. not opposite each other.
-_PAIRS = tuple((i, j) for i in range(6) for j in range(i) if math.dist(_NEIGHBOURS[i], _NEIGHBOURS[j]) < 2)
-# Square of one step of a 16 bit image scaled to [0, 1]: below it there is no contrast, only rounding.
-_SMALLEST_VARIANCE = 1e-10
+from morphseek_monai.networks.mind import describe_differences, neighbour_differences
 
 
 class MINDSSCLoss(nn.Module):
@@ -92,24 +85,8 @@ class MINDSSCLoss(nn.Module):
     def describe(self, image: Tensor) -> Tensor:
         """Descriptors ``(B, 12, D, H, W)`` in (0, 1] of single-channel images ``(B, 1, D, H, W)``."""
         image = image.to(torch.promote_types(image.dtype, torch.float32))
-        padded = F.pad(image, [self.dilation] * 6, mode="replicate")
-        shifted = [self._shifted(padded, offset, image.shape) for offset in _NEIGHBOURS]
-        ssd = self._patch_mean(torch.cat([(shifted[i] - shifted[j]) ** 2 for i, j in _PAIRS], dim=1))
-        excess = ssd - ssd.amin(dim=1, keepdim=True)
-        variance = excess.mean(dim=1, keepdim=True)
-        typical = variance.detach().mean(dim=(1, 2, 3, 4), keepdim=True)
-        lowest = (1e-3 * typical).clamp(min=_SMALLEST_VARIANCE)
-        highest = (1e3 * typical).clamp(min=_SMALLEST_VARIANCE)
-        return torch.exp(excess / -variance.clamp(lowest, highest))
-
-    def _shifted(self, padded: Tensor, offset: tuple[int, int, int], shape: torch.Size) -> Tensor:
-        for axis, step in enumerate(offset):
-            padded = padded.narrow(axis + 2, self.dilation * (1 + step), shape[axis + 2])
-        return padded
-
-    def _patch_mean(self, maps: Tensor) -> Tensor:
-        maps = F.pad(maps, [self.radius] * 6, mode="replicate")
-        return differentiable_box_mean(maps, 2 * self.radius + 1)
+        differences = F.pad(neighbour_differences(image, self.dilation), [self.radius] * 6, mode="replicate")
+        return describe_differences(differentiable_box_mean(differences, 2 * self.radius + 1))
 
     def extra_repr(self) -> str:
         return f"radius={self.radius}, dilation={self.dilation}"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from morphseek_monai.fields import integrate_velocity, resize_ddf
 from morphseek_monai.networks.backbone import Backbone, Encoding, conv_block, flow_head
-from morphseek_monai.networks.forces import correlation_forces
+from morphseek_monai.networks.forces import correlation_forces, descriptor_forces
 from morphseek_monai.networks.upsampled import DecoderBlock
 
 
@@ -124,9 +124,11 @@ class VoxelMorphL(_VoxelMorphFamily):
             iterations on finding out that a difference of two edges means a direction; given the direction, it starts
             there (``docs/benchmarks/brains.md``). Reading the gradient of the similarity anew at every refinement step
             is the idea of GraDIRN (Qiu et al., MICCAI 2022, arXiv 2112.03915).
+        mind: radius of the :func:`~morphseek_monai.networks.forces.descriptor_forces` that the network reads as well,
+            three more input channels for images of unlike contrast; 0 gives it none.
 
     Raises:
-        ValueError: When ``encoder`` and ``decoder`` differ in length, or ``forces`` is even or 1.
+        ValueError: When ``encoder`` and ``decoder`` differ in length, ``forces`` is even or 1, or ``mind`` negative.
 
     Example:
         >>> net = VoxelMorphL(encoder=(8, 32, 32, 32), decoder=(32, 32, 32, 32), extras=(32, 8, 8))
@@ -141,12 +143,16 @@ class VoxelMorphL(_VoxelMorphFamily):
         extras: Sequence[int] = (28, 14, 14),
         integration_steps: int = 0,
         forces: int = 0,
+        mind: int = 0,
     ) -> None:
         if forces and (forces < 3 or forces % 2 == 0):
             raise ValueError(f"VoxelMorphL() 'forces' must be 0 or an odd window of at least 3, got {forces}")
-        inputs = 5 if forces else 2
+        if mind < 0:
+            raise ValueError(f"VoxelMorphL() 'mind' must be 0 or a radius of at least 1, got {mind}")
+        inputs = 2 + 3 * (forces > 0) + 3 * (mind > 0)
         super().__init__(encoder, decoder, extras, (*reversed(encoder[:-1]), inputs), integration_steps)
         self.forces = forces
+        self.mind = mind
         self.down = nn.ModuleList(conv_block(a, b, stride=2) for a, b in zip((inputs, *encoder[:-1]), encoder))
 
     def encode(self, moving: Tensor, fixed: Tensor) -> Encoding:
@@ -154,6 +160,8 @@ class VoxelMorphL(_VoxelMorphFamily):
         x = torch.cat([moving, fixed], dim=1)
         if self.forces > 0:
             x = torch.cat([x, correlation_forces(moving, fixed, self.forces)], dim=1)
+        if self.mind > 0:
+            x = torch.cat([x, descriptor_forces(moving, fixed, self.mind)], dim=1)
         skips: List[Tensor] = []
         for conv in self.down:
             skips.append(x)

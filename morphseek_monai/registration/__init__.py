@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..spatial.point_table import read_points
     from ..spatial.transform import make_transform, map_points, resample
     from ..spatial.transform_file import read_transform, write_transform
-    from .align.align import Alignment, align
+    from .alignment.align import Alignment, align
     from .folder import read_registration
     from .models.bundles import find_bundle
     from .models.model import RegistrationModel, load_model

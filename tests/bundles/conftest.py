@@ -16,7 +16,7 @@ from monai.utils import set_determinism
 from morphseek_monai.networks import MorphSeekNet, VoxelMorphL
 
 FOLDER = Path(__file__).resolve().parents[2] / "bundles"
-BACKBONE: dict[str, Any] = {"encoder": [4, 4, 8, 8], "decoder": [8, 8, 8, 4], "extras": [4], "forces": 0}
+BACKBONE: dict[str, Any] = {"encoder": [4, 4, 8, 8], "decoder": [8, 8, 8, 4], "extras": [4], "forces": 0, "mind": 0}
 SMALL: dict[str, Any] = {
     "num_labels": 13,
     "amp": False,

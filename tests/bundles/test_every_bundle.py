@@ -35,6 +35,9 @@ class Case(NamedTuple):
 CASES = {
     "morphseek_phantom": Case("brain", 12, {"num_labels": 13}),
     "morphseek_brain_mri_oasis": Case("brain", 12, {"num_labels": 13, "spatial_size": [24, 24, 24]}),
+    "morphseek_any": Case(
+        "brain", 12, {"num_labels": 13, "grid": [16, 16, 16], "torso_dir": None, "unlike_contrast": False}
+    ),
     "morphseek_abdomen_mr_ct": Case("torso", 4, {"num_labels": 5}),
     "morphseek_liver_ct_lits": Case(
         "liver", 2, {"num_labels": 3, "spatial_size": [24, 24, 24], "split#validation": None}

@@ -1,4 +1,4 @@
-"""Correlation forces: against autograd, and what their direction promises."""
+"""Forces: against autograd, and what their direction promises."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from morphseek_monai.fields import warp
-from morphseek_monai.losses import LNCCLoss
-from morphseek_monai.networks.forces import correlation_forces
+from morphseek_monai.losses import LNCCLoss, MINDSSCLoss
+from morphseek_monai.networks.forces import correlation_forces, descriptor_forces
 
 
 def smooth(seed: int, n: int = 20) -> Tensor:
@@ -80,3 +80,43 @@ def test_pairs_of_a_batch_do_not_mix() -> None:
 def test_refuses_windows(window: int) -> None:
     with pytest.raises(ValueError, match=rf"correlation_forces\(\) 'window' must be odd and at least 3, got {window}"):
         correlation_forces(smooth(0), smooth(1), window)
+
+
+def ordered_anew(image: Tensor) -> Tensor:
+    """Another modality: what lies in the middle of the range is now brightest."""
+    low, high = image.amin(), image.amax()
+    return 1 - (2 * (image - low) / (high - low) - 1).square()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_descriptors_point_the_way_between_modalities(axis: int, sign: float) -> None:
+    moving = smooth(0)
+    force = descriptor_forces(moving, ordered_anew(shifted(moving, axis, sign)))[0, :, 5:-5, 5:-5, 5:-5]
+    mean = force.mean(dim=(1, 2, 3))
+    assert sign * mean[axis] > 0.1
+    assert mean.abs().sum() < 1.5 * mean[axis].abs()
+
+
+def test_descriptors_go_down_their_difference() -> None:
+    moving = smooth(0)
+    fixed = ordered_anew(shifted(shifted(moving, 0, 0.7), 2, -0.5))
+    force = descriptor_forces(moving, fixed)
+    mind = MINDSSCLoss(radius=1, dilation=2)
+    here, down, up = (float(mind(warp(moving, step * force), fixed)) for step in (0.0, 0.1, -0.1))
+    assert down < here < up
+
+
+def test_descriptors_do_not_see_an_inversion() -> None:
+    moving, fixed = smooth(0), smooth(1)
+    force = descriptor_forces(moving, fixed)
+    torch.testing.assert_close(force, descriptor_forces(moving, 1 - 0.7 * fixed), atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(force.square().mean(), torch.ones(()), atol=0.01, rtol=0)
+    assert descriptor_forces(moving, moving).abs().max() == 0
+    assert descriptor_forces(moving, torch.zeros_like(moving)).isfinite().all()
+
+
+@pytest.mark.parametrize(("radius", "dilation"), [(0, 2), (1, 0)])
+def test_refuses_descriptors_of_nothing(radius: int, dilation: int) -> None:
+    with pytest.raises(ValueError, match=rf"'radius' and 'dilation' must be at least 1, got {radius} and {dilation}"):
+        descriptor_forces(smooth(0), smooth(1), radius, dilation)

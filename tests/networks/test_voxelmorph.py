@@ -11,6 +11,7 @@ from torch import Tensor
 
 from morphseek_monai.fields import integrate_velocity, resize_ddf
 from morphseek_monai.networks import Backbone, VoxelMorph, VoxelMorphL
+from morphseek_monai.networks.forces import descriptor_forces
 
 SMALL: list[Callable[[], Backbone]] = [
     lambda: VoxelMorph((4, 6, 8), (8, 6, 4), (4,)),
@@ -74,6 +75,22 @@ def test_voxelmorph_large_integrates_its_field_at_full_resolution() -> None:
     net.integration_steps = 4
     assert direct.abs().max() > 0.1
     torch.testing.assert_close(net(*pair), integrate_velocity(direct, 4))
+
+
+def test_voxelmorph_large_reads_forces_beside_the_images() -> None:
+    pair = torch.rand(1, 1, 8, 12, 16), torch.rand(1, 1, 8, 12, 16)
+    for forces, mind, channels in ((0, 0, 2), (5, 0, 5), (0, 1, 5), (5, 1, 8)):
+        net = VoxelMorphL((4, 4), (4, 4), (4,), forces=forces, mind=mind)
+        seen = net.encode(*pair).skips[0]
+        assert seen.shape[1] == channels
+        torch.testing.assert_close(seen[:, :2], torch.cat(pair, dim=1))
+        if mind:
+            torch.testing.assert_close(seen[:, -3:], descriptor_forces(*pair))
+
+
+def test_voxelmorph_large_refuses_a_negative_radius() -> None:
+    with pytest.raises(ValueError, match=r"VoxelMorphL\(\) 'mind' must be 0 or a radius of at least 1, got -1"):
+        VoxelMorphL((4, 4), (4, 4), (4,), mind=-1)
 
 
 @pytest.mark.parametrize("build", SMALL, ids=["VoxelMorph", "L"])

@@ -13,8 +13,8 @@ from torch import Tensor
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.inference.similarity import FOREGROUND
-from morphseek_monai.registration.align.align import align
-from morphseek_monai.registration.align.linear_map import Model
+from morphseek_monai.registration.alignment.align import align
+from morphseek_monai.registration.alignment.linear_map import Model
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.intensity import PreparedImage, prepare_intensity
 from morphseek_monai.registration.prepare.network_grid import network_grid, own_axes

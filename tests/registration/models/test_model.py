@@ -67,7 +67,9 @@ def test_what_the_bundle_says(model: RegistrationModel) -> None:
     assert {p.dtype for p in model.network.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("name", ["morphseek_brain_mri_oasis", "morphseek_liver_ct_lits", "morphseek_abdomen_mr_ct"])
+@pytest.mark.parametrize(
+    "name", ["morphseek_brain_mri_oasis", "morphseek_liver_ct_lits", "morphseek_abdomen_mr_ct", "morphseek_any"]
+)
 def test_every_bundle_says_how_it_registers(name: str) -> None:
     content = json.loads((find_bundle(name) / "configs/register.json").read_text())["register"]
     keys = {"size", "voxels", "orientation", "intensity", "thresholds", "mirror_axis"}

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from morphseek_monai.registration.align.affine_search import AffineSearch, FoundAffine
-from morphseek_monai.registration.align.body import prepared, relative_size
-from morphseek_monai.registration.align.linear_map import Model
+from morphseek_monai.registration.alignment.affine_search import AffineSearch, FoundAffine
+from morphseek_monai.registration.alignment.body import prepared, relative_size
+from morphseek_monai.registration.alignment.linear_map import Model
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from morphseek_monai.registration.align.body import centre_of_mass, prepared, random_points, relative_size
-from morphseek_monai.registration.align.reading import read, shrink
+from morphseek_monai.registration.alignment.body import centre_of_mass, prepared, random_points, relative_size
+from morphseek_monai.registration.alignment.reading import read, shrink
 from morphseek_monai.space.image import Image
 
 

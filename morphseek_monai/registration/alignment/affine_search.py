@@ -7,11 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from morphseek_monai.registration.align.body import centre_of_mass, random_points
-from morphseek_monai.registration.align.lattice_search import candidates
-from morphseek_monai.registration.align.linear_map import Model, Objective, ascend, plausible, transformed, translation
-from morphseek_monai.registration.align.mutual_information import MutualInformation
-from morphseek_monai.registration.align.patch_correlation import PatchCorrelation
+from morphseek_monai.registration.alignment.body import centre_of_mass, random_points
+from morphseek_monai.registration.alignment.lattice_search import candidates
+from morphseek_monai.registration.alignment.linear_map import (
+    Model,
+    Objective,
+    ascend,
+    plausible,
+    transformed,
+    translation,
+)
+from morphseek_monai.registration.alignment.mutual_information import MutualInformation
+from morphseek_monai.registration.alignment.patch_correlation import PatchCorrelation
 from morphseek_monai.space.image import Image
 
 from .reading import shrink

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from morphseek_monai.registration.align.lattice_search import _turns, candidates
+from morphseek_monai.registration.alignment.lattice_search import _turns, candidates
 from morphseek_monai.space.image import Image
 
 SIZE = (40, 30, 36)

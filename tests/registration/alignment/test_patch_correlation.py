@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from morphseek_monai.registration.align.patch_correlation import PatchCorrelation
+from morphseek_monai.registration.alignment.patch_correlation import PatchCorrelation
 from morphseek_monai.space.image import Image
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from morphseek_monai.registration.align.linear_map import Model, ascend, plausible, transformed, translation
+from morphseek_monai.registration.alignment.linear_map import Model, ascend, plausible, transformed, translation
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from morphseek_monai.data.phantoms.anatomy import brain, paint
-from morphseek_monai.registration.align.align import Alignment, Model, align
+from morphseek_monai.registration.alignment.align import Alignment, Model, align
 from morphseek_monai.space.grid import Grid
 
 Array = NDArray[np.float64]
@@ -129,7 +129,7 @@ SCRIPT = """
 import numpy as np
 from scipy import ndimage
 from morphseek_monai.space.grid import Grid
-from morphseek_monai.registration.align.align import align
+from morphseek_monai.registration.alignment.align import align
 grid = Grid((40, 40, 40), np.diag([4.0, 4.0, 4.0, 1.0]))
 image = ndimage.gaussian_filter(np.random.default_rng(0).random((40, 40, 40), dtype=np.float32), 3)
 other = ndimage.affine_transform(image, np.diag([1.05, 0.97, 1.02]), [-1, 2, 1], order=1)

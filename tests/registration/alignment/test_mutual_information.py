@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from morphseek_monai.registration.align.mutual_information import MutualInformation
+from morphseek_monai.registration.alignment.mutual_information import MutualInformation
 from morphseek_monai.space.image import Image
 
 ENDS = (4, 5, 6)
