@@ -6,10 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.data.scans.kind import guess_modality
-from morphseek_monai.data.scans.scan import Scan
+
+if TYPE_CHECKING:
+    from morphseek_monai.data.scans.scan import Scan
 
 # modalities of fixed and moving -> bundle
 DEFAULTS = {
@@ -60,6 +62,8 @@ def choose_bundle(
     """
     if bundle is not None:
         return find_bundle(bundle)
+    from morphseek_monai.data.scans.kind import guess_modality  # reads scans; a bundle is looked up without
+
     kinds = [guess_modality(s.array) if m == "auto" else m for s, m in zip(scans, modalities)]
     name = DEFAULTS.get((kinds[0], kinds[1]))
     if name is None:
