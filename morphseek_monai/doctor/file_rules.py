@@ -62,8 +62,8 @@ def _header(file: FileReport) -> _Rule:
         yield (
             WARN,
             "pixdim",
-            f"pixdim {_numbers(file.pixdim)} says another voxel size than the affine, {_numbers(file.spacing)}, which is"
-            " used here; ITK takes pixdim",
+            f"pixdim {_numbers(file.pixdim)} says another voxel size than the affine, {_numbers(file.spacing)}, which"
+            " is used here; ITK takes pixdim",
             "find out which is right and write it into both",
         )
     if factor != 1:

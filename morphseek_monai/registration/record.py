@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from morphseek_monai.base.machine import peak_memory
 from morphseek_monai.base.version import __version__
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.registration.memory.plan import MemoryPlan
@@ -58,16 +57,6 @@ def versions() -> dict[str, str]:
     """Versions of Python, of this package and of those it computes with."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {"python": platform.python_version(), "morphseek_monai": __version__, **found}
-
-
-def peak_memory() -> int:
-    """Bytes of the machine's memory that this process held at most; 0 where the system does not tell, as on Windows."""
-    with suppress(ImportError):
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return 0
 
 
 def _scan(scan: Scan, prepared: PreparedImage) -> dict[str, Any]:
