@@ -147,6 +147,11 @@ def _carry_out(
 ) -> RegistrationResult:
     """Register what was read, as planned."""
     notices = [*fixed_scan.notices, *moving_scan.notices, *plan.notices, *_same_scan(fixed_scan, moving_scan)]
+    if model.made_data and search.steps != 0:
+        notices.append(
+            f"the network's weights, of bundle {model.name}, were trained on {model.made_data} and on no scan of a"
+            " patient"
+        )
     with clock("align"):
         pair = pair_scans(fixed_scan, moving_scan, model, affine, modalities, plan.network, seed)
         notices += pair.notices

@@ -82,6 +82,9 @@ def test_network_and_bundle(record: dict[str, Any], model: RegistrationModel) ->
     assert len(network["scores"]) == 2  # the mean, and one sample
     assert network["field"]["size"] == [48, 48, 48]
     assert record["bundle"]["sha256"] == model.sha256 and record["bundle"]["device"] == "cpu"
+    assert record["bundle"]["made_data"] == "generated phantoms of a brain"
+    words = "were trained on generated phantoms of a brain and on no scan of a patient"
+    assert len([notice for notice in record["notices"] if words in notice]) == 1
     assert record["seed"] == 7 and record["estimated_memory_mib"] > 100
 
 
