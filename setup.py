@@ -18,6 +18,9 @@ TEST = [
     "onnxruntime>=1.20",
     "onnxscript>=0.3",
     "jsonschema>=3.2",
+    "hypothesis>=6.100",
+    "pydicom>=3",
+    "highdicom>=0.25",  # an oracle for multi-frame DICOM
     "einops>=0.7",  # MONAI's Swin layers, an oracle
     "mlflow-skinny>=3",  # with what its SQLite store needs
     "sqlalchemy>=2",
@@ -66,7 +69,12 @@ setup(
         "tensorboard>=2.16",
         "tqdm>=4.66",
     ],
-    extras_require={"test": TEST, "docs": DOCS, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"]},
+    extras_require={
+        "dicom": ["pydicom>=3"],
+        "test": TEST,
+        "docs": DOCS,
+        "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"],
+    },
     entry_points={"console_scripts": ["morphseek = morphseek_monai.apps.main:main"]},
     classifiers=[
         "Intended Audience :: Science/Research",

@@ -44,7 +44,7 @@ def batch(pairs: str, out: str, overwrite: bool = False, jobs: int = 1, **option
         DataError: the table or an option cannot be used.
         SystemExit: 1 or 3, see above.
     """
-    if isinstance(out, bool) or not str(out):  # --out without a value, or with an empty shell variable
+    if not str(out):  # --out=$EMPTY
         raise DataError(f"batch: --out must be a folder, got {out!r}; name one")
     require_file(str(pairs), "table of pairs")
     from ..registration.batch.summary import count_outcomes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib import import_module
 
 from ..base.machine import gibibytes, machine_memory
 from ..base.version import __version__, installed
@@ -15,6 +16,13 @@ _PACKAGES = (
     "torch", "monai", "itk", "nibabel", "numpy", "scipy", "pytorch-ignite", "fire", "SimpleITK", "antspyx",
     "monailabel", "onnxruntime",
 )  # fmt: skip
+
+# the first two are not on Windows, the last is an extra
+_MAY_LACK = {
+    "resource": "peak memory is told on Linux only",
+    "fcntl": "no experiments",
+    "pydicom": "no multi-frame DICOM",
+}
 
 
 def info() -> str:
@@ -32,10 +40,22 @@ def info() -> str:
         ("processors", f"{_usable_processors()} usable of {os.cpu_count()}, torch threads {torch.get_num_threads()}"),
         ("memory", gibibytes(machine_memory()) if machine_memory() else "unknown"),
         ("accelerator", _accelerator()),
+        ("missing", _missing()),
         *((name, installed(name) or "not installed") for name in _PACKAGES),
     ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def _missing() -> str:
+    """Modules that not every system has, and what it goes without."""
+    missing = []
+    for module, purpose in _MAY_LACK.items():
+        try:
+            import_module(module)
+        except ImportError:
+            missing.append(f"{module} ({purpose})")
+    return ", ".join(missing) or "nothing"
 
 
 def _usable_processors() -> int:

@@ -11,6 +11,7 @@ import fire
 
 from ..base.deferred import deferred, run_deferred
 from ..base.errors import find_data_error
+from ..base.option_text import quote_texts
 from .register import Verdict
 
 __all__ = ["COMMANDS", "find_command", "main"]
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if {"--help", "-h"} & set(words) and "--" not in words:
             # Fire takes --help for an option of a command that takes any
             words = [*(asked if len(asked) == 1 else ()), "--", "--help"]
+        if len(asked) == 1:
+            like = find_command("register") if asked == ["batch"] else None
+            words = [*asked, *quote_texts(words[1:], find_command(asked[0]), asked[0], like)]
         commands = {name: deferred(find_command(name)) for name in asked}
         fire.Fire(commands, command=words, name="morphseek", serialize=run_deferred)
     except Verdict as verdict:

@@ -70,7 +70,7 @@ def register(
         DataError: an image or an argument cannot be used.
         SystemExit: 3 after a doubtful, 1 after a failed registration, with the results written.
     """
-    if isinstance(out, bool) or not str(out):  # --out without a value, or with an empty shell variable
+    if not str(out):  # --out=$EMPTY
         raise DataError(f"out must be a folder, got {out!r}; name one")
     if not isinstance(report, bool):
         raise DataError(f"report must be True or False, got {report!r}; correct it")

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from .errors import DataError, report_error
 
-__all__ = ["atomic_output", "atomic_write", "removed", "require_file", "require_scan", "reserve", "unreadable"]
+__all__ = [
+    "alone",
+    "atomic_output",
+    "atomic_write",
+    "removed",
+    "require_file",
+    "require_scan",
+    "reserve",
+    "unreadable",
+]
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _READ_CHUNK = 1 << 20
@@ -96,6 +105,30 @@ def removed(paths: Iterable[str | os.PathLike[str]]) -> Iterator[None]:
             with suppress(OSError):
                 file.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Within the block no other process is in one of the same folder: files that belong together are not mixed.
+
+    The system lets the next one in when a process ends, however it ends. Where there are no such locks (Windows, some
+    network disks), nobody waits.
+
+    Args:
+        folder: made if it is missing and can be.
+    """
+    descriptor = None
+    with suppress(OSError, ImportError):
+        import fcntl
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def reserve(path: str | os.PathLike[str], size: int) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["available_memory", "gibibytes", "machine_memory", "resident_memory"]
+__all__ = ["available_memory", "gibibytes", "machine_memory", "peak_memory", "resident_memory"]
 
 _PROC = Path("/proc")
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -38,6 +39,19 @@ def resident_memory() -> int:
     """Bytes of memory that this process holds now; 0 where unknown (not on Linux)."""
     fields = _text(_PROC / "self" / "statm").split()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else 0
+
+
+def peak_memory() -> int:
+    """Bytes of the machine's memory that this process held at most; 0 where the system does not tell, as on Windows."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB", _text(_PROC / "self" / "status"), re.M)
+    if found is not None:  # getrusage begins with what the parent process had
+        return int(found[1]) * 1024
+    with suppress(ImportError):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return 0
 
 
 def gibibytes(size: float) -> str:

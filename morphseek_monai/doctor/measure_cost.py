@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Events
 
+from ..base.machine import peak_memory
 from ..engines import show_cause_last
 from .training_config import PHASES, read_config
 
@@ -86,12 +86,7 @@ def _peak(device: torch.device) -> int:
     """Most bytes of the GPU, or of this process; 0 where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
-    # not getrusage: its maximum begins with what the parent process had
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+    return peak_memory()
 
 
 def random_pairs(count: int, size: list[int], num_labels: int) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from typing import Any
 
 import fire
 
+from morphseek_monai.base.errors import DataError
+from morphseek_monai.base.option_text import quote_texts
+
 from .driver import LOG, Driver
 from .plan import PlanError, read_plan
 from .plots import plot_coordinate, plot_curves
@@ -91,7 +94,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     LOG.setLevel(logging.INFO)
     try:
-        fire.Fire(COMMANDS, command=None if argv is None else list(argv), name="experiments")
-    except PlanError as error:
+        words = sys.argv[1:] if argv is None else list(argv)
+        depth = 2 if words[:1] == ["plot"] else 1
+        command: Any = COMMANDS
+        for word in words[:depth]:
+            command = command.get(word) if isinstance(command, dict) else None
+        if callable(command):
+            words[depth:] = quote_texts(words[depth:], command, " ".join(words[:depth]))
+        fire.Fire(COMMANDS, command=words, name="experiments")
+    except (PlanError, DataError) as error:
         sys.stderr.write(f"experiments: {error}\n")
         raise SystemExit(2) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from morphseek_monai.base.records import read_csv, write_csv
 
-from .plan import Plan
+from .plan import Plan, PlanError
 
 __all__ = ["Records", "locked"]
 
@@ -26,7 +25,15 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
     Args:
         path: the lock file; stays there.
         wait: False does not wait for another process to release it; the value is then False.
+
+    Raises:
+        PlanError: the system has no such locks.
     """
+    try:
+        import fcntl
+    except ImportError as error:  # Windows
+        must = "experiments lock their tables, which this system cannot; run them on Linux or macOS"
+        raise PlanError(must) from error
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     held = True

@@ -74,7 +74,7 @@ def njd_percent(ddf: torch.Tensor) -> torch.Tensor:
         ddf: displacement field `(B, 3, D, H, W)`, in voxels.
 
     Returns:
-        Percentages `(B,)`, 0 to 100.
+        Percentages `(B,)`, 0 to 100; NaN for a field with NaN.
 
     Raises:
         TypeError: when `ddf` is not floating point.
@@ -86,8 +86,12 @@ def njd_percent(ddf: torch.Tensor) -> torch.Tensor:
         tensor([100.])
     """
     ddf = check_ddf(ddf, "njd_percent", "ddf")
-    folded = torch.stack([torch.count_nonzero(_determinant(field) <= 0) for field in ddf])
-    return (100.0 * folded.double() / ddf[0, 0].numel()).to(ddf.dtype)
+    shares = []
+    for field in ddf:
+        determinant = _determinant(field)
+        folded = torch.count_nonzero(determinant <= 0).double()
+        shares.append(folded.masked_fill(determinant.isnan().any(), torch.nan))
+    return (100.0 * torch.stack(shares) / ddf[0, 0].numel()).to(ddf.dtype)
 
 
 def sdlogj(ddf: torch.Tensor) -> torch.Tensor:
@@ -101,7 +105,7 @@ def sdlogj(ddf: torch.Tensor) -> torch.Tensor:
         ddf: displacement field `(B, 3, D, H, W)`, in voxels.
 
     Returns:
-        Population standard deviations `(B,)`; NaN where every voxel folds.
+        Population standard deviations `(B,)`; NaN where every voxel folds, and for a field with NaN.
 
     Raises:
         TypeError: when `ddf` is not floating point.
@@ -113,7 +117,7 @@ def sdlogj(ddf: torch.Tensor) -> torch.Tensor:
     """
     ddf = check_ddf(ddf, "sdlogj", "ddf")
     determinants = (_determinant(field) for field in ddf)
-    return torch.stack([_std(determinant[determinant > 0].log()) for determinant in determinants])
+    return torch.stack([_std(determinant[~(determinant <= 0)].log()) for determinant in determinants])
 
 
 def sdlogj_l2r(ddf: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

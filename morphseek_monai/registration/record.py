@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from morphseek_monai.base.machine import peak_memory
 from morphseek_monai.base.version import __version__, installed
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.registration.memory.plan import MemoryPlan
@@ -55,7 +54,13 @@ def make_record(
         "outside": result.outside,
         "affine": {"start": pair.start, "matrix_ras_fixed_to_moving": pair.affine.tolist()},
         "network": {**_grid(grid), "field": _grid(result.field_grid), **search},
-        "bundle": {"name": model.name, "version": model.version, "sha256": model.sha256, "device": str(model.device)},
+        "bundle": {
+            "name": model.name,
+            "version": model.version,
+            "sha256": model.sha256,
+            "made_data": model.made_data,
+            "device": str(model.device),
+        },
         "seed": options.seed,
         "arguments": options.record(),
         "seconds": dict(seconds),
@@ -69,16 +74,6 @@ def versions() -> dict[str, str]:
     """Versions of Python, of this package and of those it computes with."""
     found = {name: installed(name) or "not installed" for name in PACKAGES}
     return {"python": platform.python_version(), "morphseek_monai": __version__, **found}
-
-
-def peak_memory() -> int:
-    """Bytes of the machine's memory that this process held at most; 0 where the system does not tell, as on Windows."""
-    with suppress(ImportError):
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    return 0
 
 
 def _scan(scan: Scan, prepared: PreparedImage) -> dict[str, Any]:

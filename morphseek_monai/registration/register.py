@@ -107,6 +107,11 @@ def _carry_out(
     """Register what was read, as planned."""
     notices = [*fixed_scan.notices, *moving_scan.notices, *plan.notices, *_same_scan(fixed_scan, moving_scan)]
     search, with_network = options.search, options.steps != 0
+    if model.made_data and with_network:
+        notices.append(
+            f"the network's weights, of bundle {model.name}, were trained on {model.made_data} and on no scan of a"
+            " patient"
+        )
     with clock("align"):
         pair = pair_scans(
             fixed_scan, moving_scan, model, options.affine, options.modalities, plan.network, options.seed

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.base.files import removed
+from morphseek_monai.base.files import alone, removed
 from morphseek_monai.base.records import write_json
 from morphseek_monai.data.scans.scan import Scan, same_type, write_scan
 from morphseek_monai.evaluation.verdict import Check
@@ -143,7 +143,8 @@ class RegistrationResult:
     def save(self, folder: str | os.PathLike[str], report: bool = True) -> None:
         """Write the files; ``result.json`` last, so that its presence means a complete folder.
 
-        What is interrupted, or fails, leaves none of them, of an earlier registration neither.
+        What is interrupted, or fails, leaves none of them, of an earlier registration neither. Of two processes with
+        one folder the second waits, and replaces all.
 
         Args:
             folder: made if missing.
@@ -153,7 +154,7 @@ class RegistrationResult:
             DataError: the folder cannot be written.
         """
         folder = Path(os.path.abspath(folder))  # once and for all: libraries change the working folder
-        with removed(folder / name for name in FILES):
+        with alone(folder), removed(folder / name for name in FILES):
             self._write(folder, report)
 
     def _write(self, folder: Path, report: bool) -> None:

@@ -80,8 +80,9 @@ def in_mm(affine: NDArray[Any], header: Any) -> NDArray[np.float64]:
         affine: ``(4, 4)`` voxel -> RAS, in the unit of ``header``.
         header: NiBabel's.
     """
-    factor = MILLIMETRES.get(length_unit(header), 1.0)
-    return np.diag([factor, factor, factor, 1.0]) @ np.asarray(affine, dtype=np.float64)
+    scaled = np.array(affine, dtype=np.float64)
+    scaled[:3] *= MILLIMETRES.get(length_unit(header), 1.0)
+    return scaled
 
 
 def stretch(pixdim: tuple[float, ...], spacing: Any) -> bool:

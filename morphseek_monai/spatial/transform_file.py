@@ -74,7 +74,7 @@ def read_transform(path: str | os.PathLike[str]) -> Any:
             first.
 
     Raises:
-        DataError: it is missing, no transform file, or not three-dimensional.
+        DataError: it is missing, no transform file, not three-dimensional, or has NaN or infinity.
     """
     require_file(path, "transform")
     try:
@@ -88,8 +88,18 @@ def read_transform(path: str | os.PathLike[str]) -> Any:
         if transform.GetInputSpaceDimension() != 3:
             raise DataError(f"transform {path} must be 3-D, its {transform.GetNameOfClass()} is not; give another")
         for member in members(transform):
+            _require_finite(member, path)
             whole.AddTransform(member)
     return whole
+
+
+def _require_finite(transform: Any, path: str | os.PathLike[str]) -> None:
+    """NaN is no displacement: it would be no fold, and every image 0 there."""
+    values = itk.array_from_vnl_vector(transform.GetParameters())
+    bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if bad:
+        kind = transform.GetNameOfClass()
+        raise DataError(f"transform {path} has {bad} NaN or infinite numbers in its {kind}; make it again")
 
 
 Planes = Callable[[slice], NDArray[np.float32]]

@@ -95,7 +95,7 @@ def test_exit_codes(
         (["--sede=3"], "batch: sede is no option of morphseek register; known: bundle"),
         (["--samples=many"], "batch: samples must be a whole number, got 'many'"),
         (["--jobs=0"], "batch: --jobs must be a whole number of at least 1, got 0"),
-        (["--out"], "batch: --out must be a folder, got True; name one"),
+        (["--out"], "batch: --out needs a value, got none; write --out VALUE, or leave it out"),
         (["--out="], "batch: --out must be a folder, got ''; name one"),
         (["--jobs=all"], "batch: --jobs must be a whole number of at least 1, got 'all'"),
     ],

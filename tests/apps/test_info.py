@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import getpass
+import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import monai
@@ -31,3 +34,20 @@ def test_no_names(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert str(Path.home()) not in printed and platform.node() not in printed.split()
     assert getpass.getuser() not in printed.split()
+
+
+def test_without_the_modules_of_posix_commands_start_and_info_says_what_is_missing() -> None:
+    """As on Windows: the modules are hidden from a fresh process."""
+    program = (
+        "import sys\n"
+        "for name in ('resource', 'fcntl', 'pwd', 'grp', 'termios', 'pydicom'): sys.modules[name] = None\n"
+        "from morphseek_monai.apps.main import COMMANDS, find_command, main\n"
+        "for name in COMMANDS: find_command(name)\n"
+        "import morphseek_monai.registration.register, morphseek_monai.experiments\n"
+        "main(['info'])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("missing")]
+    assert "resource (peak memory" in line and "fcntl (no experiments)" in line and "pydicom (no multi" in line

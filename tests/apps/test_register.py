@@ -172,12 +172,20 @@ class TestOut:
         monkeypatch.setattr(Path, "touch", denied)
         assert f"out {tmp_path} cannot be written (Permission denied)" in run(*pair, "--out", tmp_path, *QUICK).error
 
-    @pytest.mark.parametrize(("given", "found"), [(["--out", ""], "''"), (["--out"], "True")])
+    @pytest.mark.parametrize(
+        ("given", "said"),
+        [
+            (["--out", ""], "out must be a folder, got ''; name one"),
+            (["--out"], "register: --out needs a value, got none; write --out VALUE, or leave it out"),
+            (["--noout"], "register: --noout needs a value, got none; write --noout VALUE, or leave it out"),
+            (["--out", "--seed=1"], "register: --out needs a value, got none; write --out VALUE, or leave it out"),
+        ],
+    )
     def test_without_a_name(
-        self, given: list[str], found: str, pair: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, given: list[str], said: str, pair: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
-        assert run(*pair, *QUICK, *given).error == f"out must be a folder, got {found}; name one"
+        assert run(*pair, *QUICK, *given).error == said
         assert list(tmp_path.iterdir()) == []
 
     def test_a_number_is_a_name(self, pair: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

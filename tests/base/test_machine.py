@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from morphseek_monai.base import machine
-from morphseek_monai.base.machine import available_memory, gibibytes, machine_memory, resident_memory
+from morphseek_monai.base.machine import available_memory, gibibytes, machine_memory, peak_memory, resident_memory
 
 GIB = 2**30
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -88,3 +90,22 @@ def test_this_process_grows_by_what_it_allocates() -> None:
 
 def test_gibibytes() -> None:
     assert gibibytes(20.3 * GIB) == "20.3 GiB"
+
+
+def test_the_peak_is_that_of_this_process_not_of_its_parent() -> None:
+    """Linux hands the maximum of getrusage down; a parent that holds 300 MiB starts a small child."""
+    with open("/proc/self/status", encoding="ascii") as status:
+        high = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    assert peak_memory() == pytest.approx(high * 1024, rel=0.05)
+    held = np.ones(300 * 2**20, np.uint8)
+    program = "from morphseek_monai.base.machine import peak_memory; print(peak_memory())"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert 2**20 < int(done.stdout) < held.nbytes < peak_memory()
+
+
+def test_a_system_that_tells_no_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_PROC", tmp_path)
+    assert peak_memory() > 2**20  # by getrusage, as on macOS
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert peak_memory() == 0

@@ -243,3 +243,12 @@ class TestAll:
         before = ddf.clone()
         measure(ddf)
         assert torch.equal(ddf, before)
+
+
+def test_a_field_with_nan_has_no_regularity() -> None:
+    """0 folds and a spread of 0 would be a perfect score."""
+    ddf = torch.zeros(2, 3, 6, 6, 6)
+    ddf[1, :, 2, 3, 4] = torch.nan
+    for measure in (njd_percent, sdlogj, sdlogj_l2r):
+        found = measure(ddf)
+        assert found[0] == 0 and found[1].isnan()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import resource
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,9 @@ import pytest
 
 from morphseek_monai import __version__
 from morphseek_monai.inference.find import Search
-from morphseek_monai.registration import record as record_module
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.options import RegisterOptions
-from morphseek_monai.registration.record import peak_memory, versions
+from morphseek_monai.registration.record import versions
 from morphseek_monai.registration.register import register
 
 from ..scenes import Brains, turned
@@ -87,6 +84,9 @@ def test_network_and_bundle(record: dict[str, Any], model: RegistrationModel) ->
     assert len(network["scores"]) == 2  # the mean, and one sample
     assert network["field"]["size"] == [48, 48, 48]
     assert record["bundle"]["sha256"] == model.sha256 and record["bundle"]["device"] == "cpu"
+    assert record["bundle"]["made_data"] == "generated phantoms of a brain"
+    words = "were trained on generated phantoms of a brain and on no scan of a patient"
+    assert len([notice for notice in record["notices"] if words in notice]) == 1
     assert record["seed"] == 7 and record["estimated_memory_mib"] > 100
 
 
@@ -99,18 +99,3 @@ def test_versions() -> None:
     found = versions()
     assert found["morphseek_monai"] == __version__ and found["torch"] == importlib.metadata.version("torch")
     assert {"python", "monai", "itk", "nibabel", "numpy"} <= set(found)
-
-
-def test_peak_memory_is_in_bytes() -> None:
-    with open("/proc/self/status", encoding="ascii") as status:
-        high = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    assert peak_memory() == pytest.approx(high * 1024, rel=0.05)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 >= 50 * 2**20
-
-
-def test_without_posix_the_peak_is_unknown_and_all_else_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
-    module = importlib.reload(record_module)
-    assert module.peak_memory() == 0
-    monkeypatch.undo()
-    importlib.reload(record_module)

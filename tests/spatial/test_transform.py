@@ -255,6 +255,18 @@ def test_what_is_no_transform_is_refused(tmp_path: Path) -> None:
         read_transform(tmp_path / "nowhere.h5")
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_field_with_nan_is_refused_by_name(bad: float, ddf: Tensor, tmp_path: Path) -> None:
+    """Written by SimpleITK; it would be no fold, and make every image 0 there."""
+    values = np.zeros((6, 7, 8, 3))
+    values[2, 3, 4] = bad
+    field = sitk.GetImageFromArray(values, isVector=True)
+    sitk.WriteTransform(sitk.DisplacementFieldTransform(field), str(tmp_path / "field.h5"))
+    expected = r"transform .*field.h5 has 3 NaN or infinite numbers in its DisplacementFieldTransform; make it again"
+    with pytest.raises(DataError, match=expected):
+        read_transform(tmp_path / "field.h5")
+
+
 def test_two_dimensions_are_refused(tmp_path: Path) -> None:
     sitk.WriteTransform(sitk.Euler2DTransform(), str(tmp_path / "flat.tfm"))
     with pytest.raises(DataError, match=r"must be 3-D, its \w+ is not"):

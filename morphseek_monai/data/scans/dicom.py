@@ -14,6 +14,7 @@ from morphseek_monai.space.itk_image import from_itk, itk_affine
 
 from .itk import component_type, image_io, itk_errors, load_itk_file
 from .request import Loaded, Request, no_number
+from .slices import SAME_PLACE, even_slices
 
 itk = lazy_module("itk")
 
@@ -21,8 +22,6 @@ __all__ = ["load_dicom_folder"]
 
 DESCRIPTION = "0008|103e"
 MOST_LISTED = 8
-SAME_PLACE = 1e-3  # mm
-UNEVEN = 0.01  # of the distance of two slices
 
 
 class _Slice(NamedTuple):
@@ -34,7 +33,7 @@ class _Slice(NamedTuple):
 
 
 def load_dicom_folder(folder: str, request: Request) -> Loaded:
-    """Read the one DICOM series of a folder; a tilted gantry becomes a sheared affine.
+    """Read the one DICOM series of a folder; a tilted gantry becomes a sheared affine, uneven slices are resampled.
 
     Args:
         folder: with the slices of one series; folders in it are not searched.
@@ -65,7 +64,12 @@ def load_dicom_folder(folder: str, request: Request) -> Loaded:
     if any(slice_.components != 1 for slice_ in slices):
         raise no_number(who, "colour images")
     places = np.array([slice_.origin for slice_ in slices]) @ slices[0].normal
-    notices = _left_out(folder, files, who) + _check_gaps(np.diff(np.sort(places)), who)
+    notices = _left_out(folder, files, who)
+    if np.diff(np.sort(places)).min() < SAME_PLACE:
+        raise DataError(
+            f"{who} holds several images of one place (a time series, a slice twice, or files without a position);"
+            " give each volume a folder of its own, or convert the series to NIfTI"
+        )
     with itk_errors(folder, who):
         # slices may differ: PET has a slope of its own on each
         widest = max(slices, key=lambda slice_: (np.dtype(slice_.dtype).kind == "f", np.dtype(slice_.dtype).itemsize))
@@ -75,7 +79,10 @@ def load_dicom_folder(folder: str, request: Request) -> Loaded:
         reader.Update()
         image = reader.GetOutput()
         array = from_itk(image)
-        return Loaded(array[request.select(array.shape)].astype(widest.dtype, copy=False), itk_affine(image), notices)
+        array = array[request.select(array.shape)].astype(widest.dtype, copy=False)
+        affine = itk_affine(image)
+    array, affine, uneven = even_slices(array, affine, places, who)
+    return Loaded(array, affine, notices + uneven)
 
 
 def _header(file: str) -> _Slice:
@@ -101,20 +108,6 @@ def _is_dicom(path: str) -> bool:
     with open(path, "rb") as stream:
         stream.seek(128)
         return stream.read(4) == b"DICM"
-
-
-def _check_gaps(gaps: NDArray[np.float64], who: str) -> tuple[str, ...]:
-    if gaps.min() < SAME_PLACE:
-        raise DataError(
-            f"{who} holds several images of one place (a time series, a slice twice, or files without a position);"
-            " give each volume a folder of its own, or convert the series to NIfTI"
-        )
-    if gaps.max() - gaps.min() <= UNEVEN * gaps.min():
-        return ()
-    return (
-        f"{who}: its slices lie {gaps.min():g} to {gaps.max():g} mm apart, one may be missing;"
-        f" read as evenly spaced at {gaps.mean():g} mm",
-    )
 
 
 def _listing(series: dict[str, list[str]], who: str) -> str:

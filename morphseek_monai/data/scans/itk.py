@@ -57,6 +57,12 @@ def load_itk_file(path: str, request: Request) -> Loaded:
     sizes = tuple(int(io.GetDimensions(axis)) for axis in range(io.GetNumberOfDimensions()))
     if io.GetNumberOfComponents() != 1:
         raise no_number(request.who, f"RGB or vectors ({io.GetNumberOfComponents()} numbers per voxel)")
+    if io.GetNameOfClass() == "GDCMImageIO" and len(sizes) > 2 and sizes[2] > 1:
+        from .multiframe import load_multiframe  # pydicom is an extra
+
+        loaded = load_multiframe(path, request)
+        if loaded is not None:
+            return loaded
     index = request.select(sizes)
     with itk_errors(path, request.who):
         pixel, dtype = component_type(io)

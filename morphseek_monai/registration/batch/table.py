@@ -6,6 +6,7 @@ import ast
 import csv
 import os
 import re
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ FILES = ("fixed", "moving", "fixed_label", "moving_label")
 NAME = re.compile(r"\w[\w.+=@-]{0,127}")  # one folder, on every system; not hidden, not above
 SUFFIX = re.compile(r"(\.nii|\.mgh|\.img|\.hdr)?\.(gz|\w{2,5})$", re.IGNORECASE)
 KEYWORDS = ("auto", "off")
+TEXTS = [name for name, hint in typing.get_type_hints(RegisterOptions).items() if hint in (str, str | None)]
 
 
 class PairRow(NamedTuple):
@@ -100,7 +102,7 @@ def _row(table: Path, line: int, cells: dict[Any, Any], defaults: Mapping[str, A
     name = filled.pop("name", None)
     if name is not None and not NAME.fullmatch(name):
         raise DataError(f"{where}: name must be a folder name of letters, digits and _.+=@-, got {name!r}; correct it")
-    own: dict[str, Any] = {option: _value(text) for option, text in filled.items()}
+    own: dict[str, Any] = {option: text if option in TEXTS else _value(text) for option, text in filled.items()}
     for option in ("affine", "bundle"):
         if option in own and own[option] not in KEYWORDS:
             beside = str(_beside(table, str(own[option])))

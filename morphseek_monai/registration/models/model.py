@@ -37,6 +37,8 @@ class RegistrationModel:
         version: of the bundle.
         sha256: of its weights.
         device: of the network.
+        made_data: what the weights were trained on, where that were no scans; "" otherwise, and where the bundle does
+            not say it of these weights.
     """
 
     network: MorphSeekNet
@@ -50,6 +52,7 @@ class RegistrationModel:
     version: str
     sha256: str
     device: torch.device
+    made_data: str = ""
 
 
 def choose_device(device: str) -> torch.device:
@@ -116,6 +119,10 @@ def _load(root: Path, device: torch.device) -> RegistrationModel:
     network.to(device).eval().requires_grad_(False)
     size, voxels = (parser.get_parsed_content(f"register#{name}") for name in ("size", "voxels"))
     _check(size, voxels, settings)
+    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+    trained_on = parser.get("_meta_#trained_on", {}) or {}
+    # training writes other weights into the bundle, of which its metadata say nothing
+    made = trained_on.get("weights_sha256") == sha256 and trained_on.get("real_scans") is False
     return RegistrationModel(
         network=network,
         size=(size[0], size[1], size[2]),
@@ -127,8 +134,9 @@ def _load(root: Path, device: torch.device) -> RegistrationModel:
         mirror_axis=settings["mirror_axis"],
         name=root.resolve().name,
         version=parser["_meta_#version"],
-        sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+        sha256=sha256,
         device=device,
+        made_data=str(trained_on["data"]) if made else "",
     )
 
 

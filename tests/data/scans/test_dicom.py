@@ -117,9 +117,26 @@ def test_a_tilted_gantry_is_a_shear_not_a_mistake(write_series: WriteSeries) -> 
 def test_a_missing_slice_is_told(write_series: WriteSeries, capfd: Any) -> None:
     folder = write_series(skip=(4,))
     (notice,) = read_scan(folder, "moving image").notices
-    slices = "its slices lie 2.5 to 5 mm apart, one may be missing; read as evenly spaced at 2.85714 mm"
+    slices = "its slices lie 2.5 to 5 mm apart, one may be missing; resampled to 9 slices, one every 2.5 mm"
     assert notice == f"moving image {folder}: {slices}"
     assert "WARNING" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("skip", "lean"), [((4,), 0.0), ((1, 2, 6), 0.0), ((7,), 0.5)])
+def test_uneven_slices_lie_where_each_file_says(skip: tuple[int, ...], lean: float, write_series: WriteSeries) -> None:
+    """SimpleITK reads each file by itself: its corner lies on our grid, and its pixels are there."""
+    folder = write_series(skip=skip, lean=lean)
+    scan = read_scan(folder)
+    assert scan.array.shape == VALUES.shape
+    for path in folder.iterdir():
+        image = sitk.ReadImage(str(path))
+        x, y, z = image.TransformIndexToPhysicalPoint((0, 0, 0))
+        voxel = np.linalg.solve(scan.affine, [-x, -y, z, 1])[:3]
+        np.testing.assert_allclose(voxel, np.rint(voxel), atol=1e-4)
+        np.testing.assert_array_equal(scan.array[..., int(np.rint(voxel[2]))], sitk.GetArrayFromImage(image)[0].T)
+    between = (VALUES[..., skip[0] - 1].astype(float) + VALUES[..., skip[0] + 1]) / 2
+    if skip[0] + 1 not in skip:
+        np.testing.assert_allclose(scan.array[..., skip[0]], between, atol=0.5)
 
 
 def test_several_images_of_one_place_are_refused(write_series: WriteSeries) -> None:

@@ -67,6 +67,26 @@ def test_what_the_bundle_says(model: RegistrationModel) -> None:
     assert {p.dtype for p in model.network.parameters()} == {torch.float32}
 
 
+BUNDLES = sorted(find_bundle("morphseek_phantom").parent.glob("morphseek_*"))
+
+
+@pytest.mark.parametrize("root", BUNDLES, ids=lambda path: path.name)
+def test_every_bundle_says_what_its_weights_were_trained_on(root: Path) -> None:
+    told = json.loads((root / "configs/metadata.json").read_text())["trained_on"]
+    assert told["data"] and told["real_scans"] is False
+    assert told["weights_sha256"] == hashlib.sha256((root / "models/model.pt").read_bytes()).hexdigest()
+
+
+def test_what_the_weights_were_trained_on_is_known_of_the_shipped_ones_alone(
+    model: RegistrationModel, tmp_path: Path
+) -> None:
+    assert model.made_data == "generated phantoms of a brain"
+    folder = Path(shutil.copytree(find_bundle("morphseek_phantom"), tmp_path / "own"))
+    state = torch.load(folder / "models/model.pt", weights_only=True)
+    torch.save(state, folder / "models/model.pt", pickle_protocol=3)  # as training writes others
+    assert load_model(folder).sha256 != model.sha256 and load_model(folder).made_data == ""
+
+
 @pytest.mark.parametrize(
     "name", ["morphseek_brain_mri_oasis", "morphseek_liver_ct_lits", "morphseek_abdomen_mr_ct", "morphseek_any"]
 )

@@ -1,0 +1,87 @@
+"""Options that are text stay text on a command line.
+
+Fire reads every value as Python where it can: a folder ``20240101_01`` would become the number 2024010101, ``1.10`` the
+folder ``1.1``, ``run#3`` the folder ``run``, and ``a,b`` a pair. What is text is therefore put in quotes for it. Its
+own way, a decorator, lists the decoration among the commands.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Sequence
+
+from .errors import DataError
+
+__all__ = ["quote_texts"]
+
+_TEXT = {"str", "None"}
+_TEXTS = {"str", "None", "Sequence[str]"}
+_FLAG = re.compile("--|-[a-zA-Z]")  # what Fire takes for the name of an option
+
+
+def quote_texts(
+    words: Sequence[str], command: Callable[..., object], name: str, like: Callable[..., object] | None = None
+) -> list[str]:
+    """Put the values of options that are text in quotes, so that Fire gives the command what was typed.
+
+    Args:
+        words: of the command line, after the command.
+        command: its function, whose annotations are not evaluated (``from __future__ import annotations``): those that
+            are text, or one or several texts, say which options are meant.
+        name: of the command, for the message.
+        like: a function whose options ``command`` takes as ``**options``.
+
+    Raises:
+        DataError: an option of text has no value, as an empty shell variable leaves it; Fire would take ``True``.
+
+    Example:
+        >>> def write(out: str, number: int): ...
+        >>> quote_texts(["1.10", "--number", "3"], write, "write")
+        ["'1.10'", '--number', '3']
+    """
+    own = [p for p in inspect.signature(command).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    others = list(inspect.signature(like).parameters.values()) if like else []
+    kinds = {p.name: set(str(p.annotation).split(" | ")) for p in [*others, *own]}
+    found, free, given = list(words), [], set()
+    index = 0
+    while index < len(words) and words[index] != "--":  # what follows is for Fire
+        word = words[index]
+        if not _FLAG.match(word):
+            free.append(index)
+        else:
+            flag, equals, value = word.partition("=")
+            option = _option(flag, [p.name for p in own], kinds)
+            given.add(option)
+            if equals:
+                found[index] = f"{flag}={_quoted(value, kinds.get(option))}"
+            elif index + 1 < len(words) and not _FLAG.match(words[index + 1]):
+                index += 1
+                found[index] = _quoted(words[index], kinds.get(option))
+            elif any(kinds.get(key, {""}) <= _TEXTS for key in (option, option.removeprefix("no"))):
+                raise DataError(f"{name}: {flag} needs a value, got none; write {flag} VALUE, or leave it out")
+        index += 1
+    for place, parameter in zip(free, [p.name for p in own if p.name not in given]):
+        found[place] = _quoted(words[place], kinds[parameter])
+    return found
+
+
+def _option(flag: str, own: list[str], kinds: dict[str, set[str]]) -> str:
+    """The name that Fire takes a flag for; one letter is short for the one option that begins with it."""
+    option = flag.lstrip("-").replace("-", "_")
+    short = [name for name in own if name[0] == option]
+    return short[0] if option not in kinds and len(short) == 1 else option
+
+
+def _quoted(value: str, kinds: set[str] | None) -> str:
+    if kinds is None or not kinds <= _TEXTS:
+        return value
+    if kinds <= _TEXT:
+        return repr(value)
+    listed = value.startswith("[") and value.endswith("]")
+    try:
+        texts = [str(item) for item in ast.literal_eval(value)] if listed else value.split(",")
+    except (ValueError, SyntaxError):  # [a,b]
+        texts = [item.strip() for item in value[1:-1].split(",")]
+    return repr(texts if listed or len(texts) > 1 else value)
