@@ -1,199 +1,169 @@
-"""Transform files of ITK, read and written."""
+"""Transform files of any program, read and written; every format is a module of :mod:`.formats`."""
 
 from __future__ import annotations
 
-import errno
 import os
-import zlib
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import re
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import h5py
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from typing import Any
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import replacing, require_file, reserve
-from morphseek_monai.base.lazy import lazy_module
-from morphseek_monai.fields import ddf_to_world
-from morphseek_monai.space.itk_image import RAS_TO_LPS
-from morphseek_monai.spatial.point_map import Field, PointMap
-from morphseek_monai.spatial.transform import composite, field_geometry, field_of, members
+from morphseek_monai.base.files import require_file
+from morphseek_monai.space.grid import Grid
 
-itk = lazy_module("itk")
+from .formats import afni, dipy, field_image, freesurfer, fsl, itk, matrix, mrtrix, niftyreg, spm, x5
+from .formats.base import Format, Source, Target
+from .formats.pairs import write_ants, write_greedy
+from .point_map import PointMap
+from .transform import composite, point_map
 
-TEXT = (".tfm", ".txt")
-WRITABLE = (".h5", ".hdf5", *TEXT)
-OVERHEAD = 2**20  # bytes of a transform file, at most, beside its parameters
-_FIELD = "DisplacementFieldTransform"
-_DIGITS = 2**16  # steps per voxel that a displacement is rounded to: noise does not compress
-_PLANES = 8  # that are converted together: their voxels are neighbours in memory
-_HEADER = {
-    "ITKVersion": "5.4.0",  # of the layout
-    "HDFVersion": f"HDF5 library version: {h5py.version.hdf5_version}",
-    "OSName": "",
-    "OSVersion": "",
+__all__ = ["WRITTEN", "read_map", "read_transform", "write_transform"]
+
+# asked in this order: a file that several could take belongs to the first
+FORMATS = (
+    x5.FORMAT, freesurfer.FORMAT, afni.FORMAT, niftyreg.FORMAT, spm.FORMAT, fsl.FORMAT, dipy.FORMAT,
+    field_image.FORMAT, mrtrix.FORMAT, matrix.FORMAT, itk.FORMAT,
+)  # fmt: skip
+# names under which a format is known too
+OTHER_NAMES = {
+    "ants": itk.FORMAT._replace(name="ants", write=write_ants),
+    "greedy": Format("greedy", matrix.FORMAT.recognises, matrix.read_named, write_greedy),
+    "slicer": itk.FORMAT._replace(name="slicer"),
+}
+NAMED = {**{form.name: form for form in FORMATS}, **OTHER_NAMES, "ras": matrix.FORMAT._replace(read=matrix.read_named)}
+WRITTEN = tuple(sorted(name for name, form in NAMED.items() if form.write is not None))
+
+# files of other programs that hold a transform which is not read, and the way on
+FOREIGN = (
+    (
+        re.compile(rb"^\s*\(Transform(ix)? |\(Transform \"", re.M),
+        "is a parameter file of elastix, which describes a transform by its parameters; write a transform for ITK with"
+        ' (ITKTransformOutputFileNameExtension "h5") in the parameters, or a field with transformix -def all',
+    ),
+    (
+        re.compile(rb"^\s*\{[^}]*markups-schema", re.S),
+        "is a file of points of 3D Slicer; give it to map-points --points, as a table",
+    ),
+)
+FOREIGN_ENDINGS = {
+    ".m3z": "is a morph of FreeSurfer; write a warp with mri_warp_convert --inm3z IN --outmgzwarp OUT.mgz",
+    ".mif": "is an image of MRtrix; write NIfTI with mrconvert IN OUT.nii",
+    ".head": "is a dataset of AFNI; write NIfTI with 3dAFNItoNIFTI IN",
+    ".brik": "is a dataset of AFNI; write NIfTI with 3dAFNItoNIFTI IN",
+    ".xfm": "is a transform of MINC; write an .lta with lta_convert --inmni IN --outlta OUT",
+    ".dat": "is a register.dat of FreeSurfer; write an .lta with tkregister2 --ltaout OUT",
+    ".npz": "is an array without a place in the body; write it as a NIfTI field",
 }
 
 
-def write_transform(path: str | os.PathLike[str], transform: Any) -> None:
-    """Write a transform, whole or not at all.
-
-    HDF5 is written without ITK, whose loading takes longer than all the rest: every member as ITK's own writer has it,
-    in double precision, but displacement fields in single precision, which HDF5 converts as it is read, and to 1e-5 of
-    a voxel, which makes the file smaller by a third. Text is ITK's, in double precision.
+def read_transform(path: str | os.PathLike[str], fixed: Grid | None = None, moving: Grid | None = None) -> Any:
+    """:func:`read_map` as one composite ITK transform, whose members the functions of this package take apart.
 
     Args:
-        path: ``.h5`` or ``.hdf5`` (binary, compressed), or ``.tfm``, ``.txt`` (text).
-        transform: a :class:`PointMap`, or what :func:`~morphseek_monai.spatial.transform.make_transform` or
-            :func:`read_transform` returned.
+        path: the file, or ``FORMAT:PATH``.
+        fixed: grid of the image whose points are mapped.
+        moving: grid of the image that they are mapped to.
+
+    Returns:
+        ``itk.CompositeTransform[itk.D, 3]``: points of the fixed image -> points of the moving image.
 
     Raises:
-        DataError: the name has another ending, or the file cannot be written.
+        DataError: as :func:`read_map`.
     """
-    path = Path(path)
-    if path.suffix not in WRITABLE:
-        raise DataError(f"transform {path} must end in one of {', '.join(WRITABLE)}; .h5 holds every transform")
-    with replacing(path) as temporary:
-        if path.suffix in TEXT:
-            _write_text(temporary, composite(transform) if isinstance(transform, PointMap) else transform)
-        else:
-            entries = _of_map(transform) if isinstance(transform, PointMap) else _of_itk(transform)
-            _write_hdf5(temporary, entries)
+    found = read_map(path, fixed, moving)
+    return composite(found) if isinstance(found, PointMap) else found
 
 
-def read_transform(path: str | os.PathLike[str]) -> Any:
-    """Read any transform file of ITK, ANTs or 3D Slicer as one composite transform in double precision.
+def read_map(path: str | os.PathLike[str], fixed: Grid | None = None, moving: Grid | None = None) -> Any:
+    """Read a transform file of any program.
 
     Args:
-        path: ``.h5``, ``.tfm``, ``.txt``, ``.mat``; several transforms in one file act as ITK's composites do, the last
-            first.
+        path: the file. Its format is told by its content; where that cannot be, or is wrong, write ``FORMAT:PATH``,
+            with FORMAT one of itk, itk-field, ras (4 x 4 text), fsl, freesurfer, mrtrix, afni, niftyreg, spm, x5,
+            dipy, ants, greedy, slicer. Several transforms in one file of ITK act as its composites do, the last first.
+        fixed: grid of the image whose points are mapped; the formats of FSL, AFNI and DIPY need it.
+        moving: grid of the image that they are mapped to; those of FSL and AFNI need it.
+
+    Returns:
+        points of the fixed image -> points of the moving image: a :class:`PointMap`, or of ITK's files an
+        ``itk.CompositeTransform[itk.D, 3]`` in double precision.
 
     Raises:
-        DataError: it is missing, no transform file, or not three-dimensional.
+        DataError: it is missing, no transform file, not three-dimensional, holds numbers that are not finite, or needs
+            an image or a package that is not there.
     """
-    require_file(path, "transform")
-    try:
-        found = itk.transformread(os.path.abspath(path))  # loading a module, ITK leaves the working folder for a while
-    except Exception as error:  # SWIG raises RuntimeError, or TypeError for a suffix that no reader knows
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        cure = "give a transform file of ITK, e.g. .h5"
-        raise DataError(f"transform {path} cannot be read ({reason}); {cure}") from error
-    whole = itk.CompositeTransform[itk.D, 3].New()
-    for transform in found:
-        if transform.GetInputSpaceDimension() != 3:
-            raise DataError(f"transform {path} must be 3-D, its {transform.GetNameOfClass()} is not; give another")
-        for member in members(transform):
-            whole.AddTransform(member)
-    return whole
+    name, file = _named(os.fspath(path))
+    require_file(file, "transform")
+    source = Source(file, fixed, moving)
+    form = NAMED[name] if name else _format_of(source)
+    if name and form.name not in ("itk", "ants", "slicer") and not _fits(source, form):
+        raise DataError(f"transform {file} is no file of {name}; leave {name}: out, or correct it")
+    return form.read(source)
 
 
-Planes = Callable[[slice], NDArray[np.float32]]
+def write_transform(
+    path: str | os.PathLike[str],
+    transform: Any,
+    to: str = "itk",
+    fixed: Grid | None = None,
+    moving: Grid | None = None,
+) -> list[Path]:
+    """Write a transform in the format of a program, every file whole or not at all.
+
+    Args:
+        path: the file; with ``ants`` and ``greedy`` the beginning of the names of two, of a field and an affine.
+        transform: points of the fixed image -> points of the moving image, a :class:`PointMap` or an ITK transform.
+        to: ``itk`` (``.h5``, ``.tfm``, ``.txt``, ``.mat``), ``slicer`` (the same), ``itk-field`` (one displacement
+            field), ``ants``, ``greedy``, ``ras``, ``fsl``, ``freesurfer``, ``mrtrix``, ``afni``, ``x5``.
+        fixed: grid of the image whose points are mapped; ``fsl``, ``freesurfer`` and ``afni`` need it. A transform
+            whose field does not come first is sampled on it.
+        moving: grid of the image that they are mapped to; ``fsl``, ``freesurfer`` and ``afni`` need it.
+
+    Returns:
+        the files.
+
+    Raises:
+        DataError: an unknown format, another ending than the format's, an image that is needed, or a file that cannot
+            be written.
+    """
+    if to not in WRITTEN:
+        raise DataError(f"format of a transform must be one of {', '.join(WRITTEN)}, got {to!r}; choose one")
+    writer = NAMED[to].write
+    simple = to in ("itk", "slicer")  # these keep members that only ITK knows, and need no PyTorch
+    steps = None if simple else point_map(transform)
+    return writer(Target(Path(path), steps, transform, fixed, moving)) if writer else []
 
 
-class _Entry(NamedTuple):
-    """One transform of a file; of a displacement field ``planes`` gives ``(n, Y, X, 3)`` LPS mm of some of its Z."""
-
-    kind: str
-    fixed: NDArray[np.float64]
-    parameters: NDArray[np.float64] | None
-    planes: Planes | None = None
-
-
-def _of_map(point_map: PointMap) -> list[_Entry]:
-    return [_field(step) if isinstance(step, Field) else _matrix(step) for step in reversed(point_map.steps)]
+def _named(path: str) -> tuple[str, Path]:
+    """``FORMAT:PATH`` taken apart; a file whose own name looks like that comes first."""
+    name, colon, rest = path.partition(":")
+    if colon and name in NAMED and not os.path.exists(path):
+        return name, Path(rest)
+    return "", Path(path)
 
 
-def _matrix(matrix: NDArray[Any]) -> _Entry:
-    lps = RAS_TO_LPS @ matrix @ RAS_TO_LPS
-    parameters = np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]])
-    return _Entry("AffineTransform_double_3_3", np.zeros(3), parameters)
+def _fits(source: Source, form: Format) -> bool:
+    """Whether a file is at all of the kind that a format consists of: images, text or HDF5."""
+    if form.name == "x5":
+        return form.recognises(source)
+    if form.name == "itk-field" and source.nifti is None:
+        return form.recognises(source)
+    return source.nifti is not None or source.text is not None or form.recognises(source)
 
 
-def _field(field: Field) -> _Entry:
-    def planes(part: slice) -> NDArray[np.float32]:
-        world = ddf_to_world(field.ddf[..., part].detach().cpu().float(), field.grid.affine)[0]
-        return world.permute(3, 2, 1, 0).contiguous().numpy()
-
-    return _Entry(f"{_FIELD}_double_3_3", field_geometry(field.grid), None, planes)
-
-
-def _of_itk(transform: Any) -> list[_Entry]:
-    entries = []
-    for member in members(transform):
-        fixed = np.array(list(member.GetFixedParameters()))
-        kind = f"{member.GetNameOfClass()}_double_3_3"
-        if member.GetNameOfClass() == _FIELD:
-            values, _ = field_of(member)
-            entries.append(_Entry(kind, fixed, None, partial(_converted, values)))
-        else:
-            entries.append(_Entry(kind, fixed, itk.array_from_vnl_vector(member.GetParameters())))
-    return entries
-
-
-def _converted(values: NDArray[Any], part: slice) -> NDArray[np.float32]:
-    return values[part].astype(np.float32)
-
-
-def _write_hdf5(path: Path, entries: list[_Entry]) -> None:
-    numbers = [3 * int(np.prod(entry.fixed[:3])) if entry.planes else 2 * len(entry.fixed) for entry in entries]
-    reserve(path, 4 * sum(numbers) + OVERHEAD)
-    text = h5py.string_dtype("ascii")
-    with h5py.File(path, "w", locking=False) as file:  # nobody else knows the name, and some network disks cannot lock
-        for name, value in _HEADER.items():
-            file.create_dataset(name, data=[value], dtype=text)
-        kinds = ["CompositeTransform_double_3_3", *(entry.kind for entry in entries)]
-        for number, kind in enumerate(kinds):
-            file.create_dataset(f"TransformGroup/{number}/TransformType", data=[kind], dtype=text)
-        for number, entry in enumerate(entries, 1):
-            group = file[f"TransformGroup/{number}"]
-            group["TransformFixedParameters"] = entry.fixed
-            if entry.planes is None:
-                group["TransformParameters"] = entry.parameters
-            else:
-                _write_field(group, entry.planes, entry.fixed)
-
-
-def _write_field(group: Any, planes: Planes, geometry: NDArray[np.float64]) -> None:
-    """Some planes at a time, packed here as HDF5's filters would: zlib lets other threads run, HDF5 does not."""
-    x, y, z = (int(n) for n in geometry[:3])
-    chunk = 3 * x * y
-    data = group.create_dataset(
-        "TransformParameters", (z * chunk,), "<f4", chunks=(chunk,), compression="gzip", shuffle=True
-    )
-    steps = np.float32(_DIGITS / 2 ** np.floor(np.log2(geometry[6:9].min())))  # a power of two: no further error
-
-    def packed(part: slice) -> list[bytes]:
-        values = (np.rint(planes(part) * steps) / steps).astype("<f4")
-        return [_deflated(plane.view(np.uint8).reshape(-1, 4).T.tobytes()) for plane in values]  # byte by byte
-
-    parts = [slice(start, min(start + _PLANES, z)) for start in range(0, z, _PLANES)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for part, found in zip(parts, pool.map(packed, parts)):
-            for number, content in enumerate(found, part.start):
-                data.id.write_direct_chunk((number * chunk,), content)
-
-
-def _deflated(content: bytes) -> bytes:
-    """Runs and frequent bytes only: the search for longer repetitions takes as long again, for a tenth of the size."""
-    compressor = zlib.compressobj(1, strategy=zlib.Z_RLE)
-    return compressor.compress(content) + compressor.flush()
-
-
-def _write_text(path: Path, transform: Any) -> None:
-    parts = members(transform)
-    whole = itk.CompositeTransform[itk.D, 3].New()  # text has no composites within composites
-    for part in parts:
-        whole.AddTransform(part)
-    reserve(path, 10 * sum(part.GetNumberOfParameters() for part in parts) + OVERHEAD)
-    try:
-        itk.transformwrite([whole], os.fspath(path))
-    except RuntimeError as error:
-        raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
-    content = path.read_bytes()  # ITK's writer of text does not notice a full disk
-    if not content.endswith(b"\n") or content.count(b"\nFixedParameters:") < len(parts):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def _format_of(source: Source) -> Format:
+    for ending, way in FOREIGN_ENDINGS.items():
+        if source.name.endswith(ending):
+            raise DataError(f"transform {source.path} {way}")
+    for pattern, way in FOREIGN:
+        if pattern.search(source.head):
+            raise DataError(f"transform {source.path} {way}")
+    for form in FORMATS:
+        if form.recognises(source):
+            return form
+    if source.nifti is not None:
+        raise DataError(
+            f"transform {source.path} must be an image of displacements, (X, Y, Z, 1, 3) with the intent 1007 or 1006,"
+            f" got {source.nifti.shape} with {int(source.nifti.header['intent_code'])}; name its format: FORMAT:PATH"
+        )
+    return itk.FORMAT  # whose reader says why it is none
