@@ -23,6 +23,8 @@ TEST = [
     "sqlalchemy>=2",
     "alembic>=1.13",
 ]
+# Formats of FSL, FreeSurfer and X5; the others need nothing.
+TRANSFORMS = ["fslpy>=3.20", "surfa>=0.6", "nitransforms>=25"]
 # What a bundle needs to register: an installed package finds it where a clone has bundles/.
 BUNDLE_FILES = ("LICENSE", "configs/*.*", "docs/*.*", "models/model.*")
 INSTALLED: dict[str, list[str]] = {}
@@ -59,7 +61,7 @@ setup(
         "tensorboard>=2.16",
         "tqdm>=4.66",
     ],
-    extras_require={"test": TEST, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"]},
+    extras_require={"transforms": TRANSFORMS, "test": TEST, "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"]},
     entry_points={"console_scripts": ["morphseek = morphseek_monai.apps.main:main"]},
     classifiers=[
         "Intended Audience :: Science/Research",

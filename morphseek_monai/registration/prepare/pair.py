@@ -163,7 +163,7 @@ def _alignment(
         found = align(fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed, model=SEARCHED[affine])
         return found.matrix, f"{affine}, from {found.start}", found.notices
     if isinstance(affine, str | os.PathLike):
-        world, start = read_affine(affine), str(affine)
+        world, start = read_affine(affine, fixed_grid, moving_grid), str(affine)
     else:
         world, start = np.asarray(affine, dtype=np.float64), "given"
         if world.shape != (4, 4) or not np.isfinite(world).all() or np.linalg.det(world[:3, :3]) <= 0:

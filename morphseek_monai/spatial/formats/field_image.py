@@ -16,7 +16,7 @@ from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.itk_image import itk_affine, place
 from morphseek_monai.spatial.point_map import Field, PointMap
 
-from .base import Format, Source, Target, displacements_of, field_of_displacements, finite, vectors
+from .base import Format, Source, Target, displacements_of, field_of_displacements, finite, looks_absolute, vectors
 from .parts import one_field
 
 itk = lazy_module("itk")
@@ -46,22 +46,31 @@ def _read(source: Source) -> PointMap:
             f" {source.nifti.shape}; name its format: FORMAT:PATH"
         )
     values = vectors(source)
+    if looks_absolute(values, source.grid):
+        raise DataError(
+            f"transform {source.path} must hold displacements, got places in mm; write spm:{source.path} where they are"
+            " in RAS, as SPM's"
+        )
     return PointMap((field_of_displacements(values if intent == DISPVECT else values * _LPS, source.grid),))
 
 
 def _by_itk(path: Path) -> PointMap:
+    name = str(path.absolute())
     try:
-        image = itk.imread(str(path.absolute()))
-    except Exception as error:  # SWIG raises RuntimeError, KeyError or TypeError
+        header = itk.ImageIOFactory.CreateImageIO(name, itk.CommonEnums.IOFileMode_ReadMode)
+        header.SetFileName(name)
+        header.ReadImageInformation()
+        dimensions, components = header.GetNumberOfDimensions(), header.GetNumberOfComponents()
+        image = itk.imread(name, itk.Vector[itk.F, 3]) if (dimensions, components) == (3, 3) else None
+    except Exception as error:  # SWIG raises RuntimeError, and there is no header where no reader knows the file
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
         raise DataError(f"transform {path} cannot be read ({reason}); give a displacement field or .h5") from error
-    values = itk.array_from_image(image)
-    components = image.GetNumberOfComponentsPerPixel()
-    if image.GetImageDimension() != 3 or components != 3:
+    if image is None:
         raise DataError(
-            f"transform {path} must be a 3-D image of 3 components, got {image.GetImageDimension()}-D of {components};"
+            f"transform {path} must be a 3-D image of 3 components, got {dimensions}-D of {components};"
             " give a displacement field in LPS mm"
         )
+    values = itk.array_from_image(image)
     displacements = finite(values.transpose(2, 1, 0, 3).astype(np.float64) * _LPS, path)
     return PointMap((field_of_displacements(displacements, Grid.from_size(values.shape[2::-1], itk_affine(image))),))
 

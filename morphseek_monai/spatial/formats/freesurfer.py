@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from morphseek_monai.base.errors import DataError
@@ -13,6 +14,7 @@ from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.point_map import PointMap
 
 from .base import Format, Source, Target, displacements_of, field_of_displacements, finite, optional
+from .field_image import DISPVECT, nifti_of
 from .parts import linear_of_target, one_field
 
 __all__ = ["FORMAT"]
@@ -33,6 +35,11 @@ def _read(source: Source) -> PointMap:
             return _warp(surfa.load_warp(str(source.path)), surfa, source.path)
         affine = surfa.load_affine(str(source.path))
     except (ValueError, IndexError, OSError, EOFError) as error:
+        if "fromstring" in str(error):  # surfa 0.6.3 reads no .mgz with NumPy 2.3 and later
+            raise DataError(
+                f"transform {source.path} cannot be read by surfa with this NumPy; write the warp as NIfTI with"
+                " mri_convert IN OUT.nii.gz"
+            ) from error
         raise DataError(f"transform {source.path} cannot be read ({error}); write it again with lta_convert") from error
     if affine.source is None or affine.target is None:
         if affine.space != "world":
@@ -55,9 +62,16 @@ def _warp(warp: Any, surfa: Any, path: Path) -> PointMap:
 
 
 def _write(target: Target) -> list[Path]:
-    """An ``.lta`` (world to world) where the transform is linear, else a warp ``.mgz`` of displacements in RAS mm."""
+    """An ``.lta`` (world to world) where the transform is linear, else a warp of displacements in RAS mm, ``.mgz`` or
+    ``.nii.gz``.
+    """
     fixed, moving = target.both("FreeSurfer's format")
     path, matrix = target.path, linear_of_target(target)
+    if matrix is None and path.name.endswith(".nii.gz"):
+        field = one_field(target)
+        with replacing(path) as temporary:
+            nib.save(nifti_of(displacements_of(field), field.grid, DISPVECT), temporary)
+        return [path]
     surfa = optional("surfa", "surfa", path)
     source, goal = (_geometry(surfa, grid) for grid in (moving, fixed))
     if matrix is not None:
@@ -66,7 +80,7 @@ def _write(target: Target) -> list[Path]:
         found: Any = surfa.Affine(np.linalg.inv(matrix), source=source, target=goal, space="world")
     else:
         if path.suffix != ".mgz":
-            raise DataError(f"transform {path} must end in .mgz, where FreeSurfer keeps warps; rename it")
+            raise DataError(f"transform {path} must end in .mgz or .nii.gz, where FreeSurfer keeps warps; rename it")
         values = displacements_of(one_field(target)).astype(np.float32)
         found = surfa.Warp(values, source=source, target=goal, format=surfa.Warp.Format.disp_ras)
     with replacing(path) as temporary:
