@@ -11,6 +11,7 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import require_file
 from morphseek_monai.space.grid import Grid
 
+from .format_names import split_format
 from .formats import afni, dipy, field_image, freesurfer, fsl, itk, matrix, mrtrix, niftyreg, spm, x5
 from .formats.base import Format, Source, Target
 from .formats.pairs import write_ants, write_greedy
@@ -92,7 +93,8 @@ def read_map(path: str | os.PathLike[str], fixed: Grid | None = None, moving: Gr
         DataError: it is missing, no transform file, not three-dimensional, holds numbers that are not finite, or needs
             an image or a package that is not there.
     """
-    name, file = _named(os.fspath(path))
+    name, rest = split_format(path)
+    file = Path(rest)
     require_file(file, "transform")
     source = Source(file, fixed, moving)
     form = NAMED[name] if name else _format_of(source)
@@ -132,14 +134,6 @@ def write_transform(
     simple = to in ("itk", "slicer")  # these keep members that only ITK knows, and need no PyTorch
     steps = None if simple else point_map(transform)
     return writer(Target(Path(path), steps, transform, fixed, moving)) if writer else []
-
-
-def _named(path: str) -> tuple[str, Path]:
-    """``FORMAT:PATH`` taken apart; a file whose own name looks like that comes first."""
-    name, colon, rest = path.partition(":")
-    if colon and name in NAMED and not os.path.exists(path):
-        return name, Path(rest)
-    return "", Path(path)
 
 
 def _fits(source: Source, form: Format) -> bool:

@@ -110,7 +110,9 @@ def pair_scans(
         grid = grid.coarsened(coarser, model.network.stride)
 
     fixed_image = onto_grid(here, grid, np.eye(4))
-    matrix, start, remarks = _alignment(affine, frame, fixed_image, grid, there, tissue[1], seed)
+    matrix, start, remarks = _alignment(
+        affine, frame, fixed_image, grid, there, tissue[1], seed, (fixed.grid, moving.grid)
+    )
     aligned = view_on(there, grid, matrix, model.device)
     mirrored = None
     if model.mirror_axis is not None:
@@ -154,8 +156,9 @@ def _alignment(
     moving: Image,
     tissue: NDArray[np.bool_],
     seed: int,
+    scanned: tuple[Grid, Grid],
 ) -> tuple[NDArray[np.float64], str, tuple[str, ...]]:
-    """The affine in millimetres of the frame, where it came from, and remarks."""
+    """The affine in millimetres of the frame, where it came from, and remarks; ``scanned`` are the scans' own grids."""
     if isinstance(affine, str) and affine == "off":
         return np.eye(4), "off: the headers", ()
     if isinstance(affine, str) and affine in SEARCHED:
@@ -163,7 +166,7 @@ def _alignment(
         found = align(fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed, model=SEARCHED[affine])
         return found.matrix, f"{affine}, from {found.start}", found.notices
     if isinstance(affine, str | os.PathLike):
-        world, start = read_affine(affine, fixed_grid, moving_grid), str(affine)
+        world, start = read_affine(affine, *scanned), str(affine)
     else:
         world, start = np.asarray(affine, dtype=np.float64), "given"
         if world.shape != (4, 4) or not np.isfinite(world).all() or np.linalg.det(world[:3, :3]) <= 0:
