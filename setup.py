@@ -30,6 +30,8 @@ TEST = [
 ]
 # ruff formats the signatures; mkdocs-jupyter shows the notebooks
 DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0.8", "mkdocs-jupyter>=0.26.3", "ruff>=0.9"]
+# Formats of FSL, FreeSurfer and X5; the others need nothing.
+TRANSFORMS = ["fslpy>=3.20", "surfa>=0.6", "nitransforms>=25"]
 # What a bundle needs to register: an installed package finds it where a clone has bundles/.
 BUNDLE_FILES = ("LICENSE", "configs/*.*", "docs/*.*", "models/model.*")
 INSTALLED: dict[str, list[str]] = {}
@@ -71,6 +73,7 @@ setup(
     ],
     extras_require={
         "dicom": ["pydicom>=3"],
+        "transforms": TRANSFORMS,
         "test": TEST,
         "docs": DOCS,
         "dev": [*TEST, "ruff>=0.9", "mypy>=1.13", "pre-commit>=4"],

@@ -27,9 +27,9 @@ from morphseek_monai.networks import MorphSeekNet, VoxelMorph
 from morphseek_monai.registration.models.bundles import find_bundle
 from morphseek_monai.registration.models.model import RegistrationModel, load_model
 from morphseek_monai.space.grid import Grid
+from morphseek_monai.spatial.files.transform_file import write_transform
 from morphseek_monai.spatial.invert import invert_transform
 from morphseek_monai.spatial.transform import make_transform
-from morphseek_monai.spatial.transform_file import write_transform
 
 from .scenes import Brains
 

@@ -17,7 +17,7 @@ def compose(transforms: str | Sequence[str], out: str, grid: str | None = None) 
     third, and the result brings images of the third to the first image's grid in one interpolation.
 
     Args:
-        transforms: transform files of ITK, A.h5,B.h5,...
+        transforms: transform files of any programs, A.h5,B.h5,...
         out: transform file to write, .h5: one composite of all members.
         grid: the first image; the result is then one displacement field on its grid.
 
@@ -31,8 +31,8 @@ def compose(transforms: str | Sequence[str], out: str, grid: str | None = None) 
         require_scan(str(grid), "grid")
     from ..registration.folder import read_grid
     from ..spatial.compose import compose_transforms
+    from ..spatial.files.transform_file import read_transform, write_transform
     from ..spatial.transform import members
-    from ..spatial.transform_file import read_transform, write_transform
 
     where = None if grid is None else read_grid(str(grid))
     result = compose_transforms([read_transform(file) for file in files], where)

@@ -104,8 +104,8 @@ def _one_pair(
     from ..data.scans.scan import read_scan
     from ..evaluation.pair import score_field, score_labels, score_points
     from ..registration.folder import read_grid, read_registration
+    from ..spatial.files.transform_file import read_transform
     from ..spatial.point_table import read_points
-    from ..spatial.transform_file import read_transform
 
     phi = read_transform(str(transform)) if registration is None else None
     where = None if grid is None else read_grid(str(grid))

@@ -18,7 +18,7 @@ def invert(transform: str, grid: str, out: str) -> str:
     """Invert a transform: linear parts exactly, displacement fields by iteration.
 
     Args:
-        transform: transform file of ITK that maps points of the fixed image to points of the moving image.
+        transform: transform file of any program that maps points of the fixed image to points of the moving image.
         grid: the fixed image, in which the error is measured.
         out: transform file to write, .h5; it maps points of the moving image to points of the fixed image.
 
@@ -27,11 +27,11 @@ def invert(transform: str, grid: str, out: str) -> str:
     """
     require_scan(str(grid), "grid")
     from ..registration.folder import read_grid
+    from ..spatial.files.transform_file import read_transform, write_transform
     from ..spatial.invert import invert_transform
-    from ..spatial.transform_file import read_transform, write_transform
 
     where = read_grid(str(grid))
-    result = invert_transform(read_transform(str(transform)), where)
+    result = invert_transform(read_transform(str(transform), where), where)
     write_transform(str(out), result.transform)
     lines = [f"{out}: inverse of {transform}", *describe_error(result.error)]
     return "\n".join(lines)

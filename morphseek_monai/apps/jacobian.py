@@ -14,7 +14,7 @@ def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "
     Above 1 the moving image's structure is larger than the fixed image's, below 1 smaller, at 0 or below it folds.
 
     Args:
-        transform: transform file of ITK that maps points of GRID, such as transform.h5 of a registration.
+        transform: transform file of any program that maps points of GRID, such as transform.h5 of a registration.
         grid: image whose grid the map has, usually the fixed image.
         out: image to write, float32.
         log: True writes the natural logarithm, NaN where the transform folds.
@@ -31,10 +31,10 @@ def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "
     from ..data.scans.scan import write_scan
     from ..registration.folder import read_grid
     from ..spatial.determinant import determinant_map
-    from ..spatial.transform_file import read_transform
+    from ..spatial.files.transform_file import read_transform
 
     where = read_grid(str(grid))
-    result = determinant_map(read_transform(str(transform)), where, of)
+    result = determinant_map(read_transform(str(transform), where), where, of)
     values = result.values
     if log:
         values = np.log(values, out=np.full_like(values, np.nan), where=values > 0)
@@ -47,5 +47,6 @@ def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "
         f"folded: {result.folded} of {values.size} voxels ({share:.4g} %){', NaN in the map' if log else ''}",
     ]
     if result.beyond:
-        lines.append(f"notice: the field of {transform} ends inside the grid of {grid} and jumps to zero there")
+        share = 100 * result.beyond
+        lines.append(f"notice: the field of {transform} does not cover {share:.3g} % of {grid}; it jumps to zero there")
     return "\n".join(lines)

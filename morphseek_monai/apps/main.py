@@ -17,7 +17,8 @@ from .register import Verdict
 __all__ = ["COMMANDS", "find_command", "main"]
 
 COMMANDS = (
-    "register", "batch", "warp-image", "map-points", "jacobian", "invert", "compose", "evaluate", "build-atlas", "info",
+    "register", "batch", "warp-image", "map-points", "jacobian", "invert", "compose", "convert-transform",
+    "evaluate", "build-atlas", "info",
     "check-data", "export-bundle", "phantom",
 )  # fmt: skip
 

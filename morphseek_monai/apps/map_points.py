@@ -15,28 +15,40 @@ if TYPE_CHECKING:
 __all__ = ["map_points"]
 
 
-def map_points(points: str, to: str, registration: str, out: str, space: str | None = None, **source: Any) -> str:
+def map_points(
+    points: str,
+    out: str,
+    to: str | None = None,
+    registration: str | None = None,
+    transform: str | None = None,
+    space: str | None = None,
+    **source: Any,
+) -> str:
     """Map points in mm from one image to the other; write --from fixed --to moving, or --from moving --to fixed.
 
     Args:
         points: CSV with columns x,y,z (others are kept), or .fcsv of 3D Slicer.
+        out: CSV to write: the same lines in the same order and space.
         to: the image in which the points are wanted, fixed or moving.
         registration: folder that morphseek register wrote.
-        out: CSV to write: the same lines in the same order and space.
+        transform: instead of a registration, a transform file of any program: points go the way of its points, which is
+            from the fixed to the moving image where it brings the moving image to the fixed one. Without --from, --to.
         space: RAS (NiBabel) or LPS (ITK, ANTs); must be given unless the file tells.
         source: from, the image in which the points were set, fixed or moving.
 
     Returns:
         what was done.
     """
+    if (registration is None) == (transform is None):
+        raise DataError("map-points: give either --registration DIR with --from and --to, or --transform FILE")
+    if transform is not None:
+        return _by_file(str(points), str(transform), str(out), space, {"to": to, **source})
     if set(source) != {"from"}:
         unknown = ", ".join(f"--{name}" for name in sorted(set(source) - {"from"}))
         raise DataError(
             f"map-points: unknown option {unknown}; correct its spelling" if unknown
             else "map-points: give --from fixed --to moving or --from moving --to fixed"
         )
-    import numpy as np
-
     from ..registration.folder import SUBJECTS, read_registration
     from ..spatial import transform as transforms
     from ..spatial.point_table import read_points, write_points
@@ -53,11 +65,30 @@ def map_points(points: str, to: str, registration: str, out: str, space: str | N
     mapped = transforms.map_points(result.transform_from(start), table.points)
     notices += _places(mapped, result.grid(to), f"the {to} image, where they were mapped to")
     write_points(str(out), table, mapped)
-    moved = np.linalg.norm(mapped - table.points, axis=1)
-    line = f"{out}: {len(mapped)} points, {start} -> {to} image, {table.space} mm"
-    if len(moved):
-        line += f", moved by {moved.mean():.2f} mm on average, {moved.max():.2f} mm at most"
+    line = f"{out}: {len(mapped)} points, {start} -> {to} image, {table.space} mm{_moved(mapped - table.points)}"
     return "\n".join([line, *(f"notice: {notice}" for notice in notices)])
+
+
+def _by_file(points: str, transform: str, out: str, space: str | None, rest: dict[str, Any]) -> str:
+    given = [f"--{name}" for name, value in rest.items() if value is not None]
+    if given:
+        raise DataError(
+            f"map-points: --transform takes no {given[0]}, a file has one direction; invert it first: morphseek invert"
+        )
+    from ..spatial import transform as transforms
+    from ..spatial.files.transform_file import read_transform
+    from ..spatial.point_table import read_points, write_points
+
+    table = read_points(points, space)
+    mapped = transforms.map_points(read_transform(transform), table.points)
+    write_points(out, table, mapped)
+    return f"{out}: {len(mapped)} points by {transform}, {table.space} mm{_moved(mapped - table.points)}"
+
+
+def _moved(by: NDArray[np.float64]) -> str:
+    """How far points went, for the line that is printed."""
+    lengths = (by**2).sum(axis=1) ** 0.5
+    return f", moved by {lengths.mean():.2f} mm on average, {lengths.max():.2f} mm at most" if len(lengths) else ""
 
 
 def _places(points: NDArray[np.float64], grid: Grid, image: str) -> list[str]:

@@ -10,6 +10,7 @@ from morphseek_monai.base.files import require_file, require_scan
 from morphseek_monai.base.progress import progress
 from morphseek_monai.base.terminable import terminable
 from morphseek_monai.evaluation.verdict import EXIT_CODES, SUCCEEDED
+from morphseek_monai.spatial.format_names import split_format
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.options import RegisterOptions
@@ -37,6 +38,7 @@ def register(
     device: str = "auto",
     max_memory: str | None = None,
     report: bool = True,
+    transforms: str | None = None,
 ) -> str:
     """Register a moving scan to a fixed scan and say whether it worked.
 
@@ -49,8 +51,8 @@ def register(
         moving: image that is brought to it.
         out: folder for the results.
         bundle: name or folder of the bundle whose network registers; chosen by modality if left out.
-        affine: auto, rigid, similarity, off (trust the headers), or a file: ITK/ANTs transform, or 4 x 4 text (RAS mm,
-            fixed to moving).
+        affine: auto, rigid, similarity, off (trust the headers), or a file: linear transform of ITK, ANTs, FSL,
+            FreeSurfer, AFNI, ... (fsl:flirt.mat names the format), or 4 x 4 text (RAS mm, fixed to moving).
         modality: auto, mr or ct, of both images.
         fixed_modality: of the fixed image, where the two differ.
         moving_modality: of the moving image, where the two differ.
@@ -65,6 +67,8 @@ def register(
         device: auto, cpu, cuda or cuda:1.
         max_memory: e.g. 8G; a coarser field is computed rather than more memory taken. Default: what is free.
         report: False leaves out the report.
+        transforms: formats of other programs to write besides, into OUT/transforms: itk,itk-field,ants,greedy,fsl,
+            freesurfer,mrtrix,afni,x5,slicer.
 
     Raises:
         DataError: an image or an argument cannot be used.
@@ -98,12 +102,16 @@ def register(
         max_memory=max_memory,
     )
     _check(options)
+    from morphseek_monai.registration.interchange import requested, write_formats
+
+    formats = requested(transforms)
     from morphseek_monai.registration.register import register as register_pair
 
     with progress(), terminable():
         result = register_pair(str(fixed), str(moving), options)
         result.save(place, report)
-    text = summary(result, folder)
+        missing = write_formats(place / "transforms", result, formats)
+    text = "\n".join([*(f"notice: {line}" for line in missing), summary(result, folder)])
     if result.verdict == SUCCEEDED:
         return text
     raise Verdict(text, EXIT_CODES[result.verdict])
@@ -117,7 +125,7 @@ def _check(options: RegisterOptions) -> None:
     from morphseek_monai.registration.prepare.pair import ALIGNMENTS
 
     if options.affine not in ALIGNMENTS:
-        require_file(options.affine, "affine")
+        require_file(split_format(options.affine)[1], "affine")
     choose_device(options.device)
     if options.max_memory is not None:
         parse_memory(options.max_memory)

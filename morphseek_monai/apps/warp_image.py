@@ -27,7 +27,8 @@ def warp_image(
         registration: folder that morphseek register wrote.
         to: fixed (default) brings an image of the moving subject to the fixed image's grid; moving brings an image of
             the fixed subject to the moving image's grid.
-        transform: instead of a registration, any transform file of ITK that maps points of GRID to points of IMAGE.
+        transform: instead of a registration, a transform file of any program (see docs/transforms.md) that maps points
+            of GRID to points of IMAGE, and so brings IMAGE to GRID.
         grid: image whose grid the result has; needed with --transform, otherwise that of the registered image.
         interpolation: auto (nearest for label maps, else linear), linear, nearest, bspline, sinc, or points, which
             carries the centre of each label, for marks smaller than a voxel.
@@ -42,11 +43,11 @@ def warp_image(
         raise DataError("warp-image: give either --registration DIR or --transform FILE --grid REFERENCE")
     require_scan(str(image), "image")
     from ..registration.folder import SUBJECTS, read_grid, read_registration
-    from ..spatial.apply import warp_image as warp
-    from ..spatial.apply import write_warped
-    from ..spatial.transform_file import read_transform
+    from ..spatial.apply import read_source, warp_scan, write_warped
+    from ..spatial.coverage import uncovered
+    from ..spatial.files.transform_file import read_transform
 
-    air = None
+    air, told = None, list[str]()
     if registration is not None:
         target = "fixed" if to is None else to
         if target not in SUBJECTS:
@@ -62,10 +63,15 @@ def warp_image(
                 "warp-image: --transform FILE needs --grid REFERENCE and no --to; the file maps points of the reference"
                 " to points of the image"
             )
-        chosen, where, place = read_transform(str(transform)), read_grid(str(grid)), f"the grid of {grid}"
-    scan, warped = warp(str(image), chosen, where, str(interpolation), outside, air)
+        where, place = read_grid(str(grid)), f"the grid of {grid}"
+    scan = read_source(str(image), str(interpolation))
+    if transform is not None:
+        chosen = read_transform(str(transform), where, scan.grid)
+        if missing := uncovered(chosen, where):
+            told.append(f"the field of {transform} does not cover {100 * missing:.3g} % of {grid}; it is zero there")
+    warped = warp_scan(scan, chosen, where, str(interpolation), outside, air)
     write_warped(str(out), warped, where, scan)
     size = " x ".join(map(str, warped.array.shape))
     why = f" ({warped.why})" if warped.why else ""
     lines = [f"{out}: {size}, {warped.interpolation} interpolation{why}, on {place}"]
-    return "\n".join([*lines, *(f"notice: {notice}" for notice in (*scan.notices, *warped.notices))])
+    return "\n".join([*lines, *(f"notice: {notice}" for notice in (*told, *scan.notices, *warped.notices))])

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from ..evaluation.verdict import Check, judge
     from ..inference.find import Search
     from ..inference.similarity import local_correlation
-    from ..spatial.affine_file import read_affine
     from ..spatial.apply import warp_scan
     from ..spatial.compose import compose_transforms
     from ..spatial.determinant import determinant_map
+    from ..spatial.files.affine_file import read_affine
+    from ..spatial.files.transform_file import read_transform, write_transform
     from ..spatial.invert import invert_transform
     from ..spatial.point_table import read_points
     from ..spatial.transform import make_transform, map_points, resample
-    from ..spatial.transform_file import read_transform, write_transform
     from .alignment.align import Alignment, align
     from .folder import read_registration
     from .models.bundles import find_bundle

@@ -14,7 +14,7 @@ from morphseek_monai.base.files import require_file
 from morphseek_monai.data.scans.scan import read_series
 from morphseek_monai.space.grid import Grid
 
-from ..spatial.transform_file import read_transform
+from ..spatial.files.transform_file import read_transform
 
 __all__ = ["Registration", "read_grid", "read_registration"]
 

@@ -21,9 +21,9 @@ from morphseek_monai.data.scans.scan import Scan, same_type, write_scan
 from morphseek_monai.evaluation.verdict import Check
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.apply import warp_image
+from morphseek_monai.spatial.files.transform_file import write_transform
 from morphseek_monai.spatial.point_map import Field, PointMap
 from morphseek_monai.spatial.transform import composite
-from morphseek_monai.spatial.transform_file import write_transform
 
 if TYPE_CHECKING:
     from morphseek_monai.registration.report import ReportView

@@ -69,9 +69,22 @@ def warp_image(
     Raises:
         DataError: the image cannot be read, or as :func:`warp_scan`.
     """
-    _check_choice(interpolation)
-    scan = read_series(source, "label" if interpolation in OF_LABELS else "image")
+    scan = read_source(source, interpolation)
     return scan, warp_scan(scan, transform, grid, interpolation, outside, registered)
+
+
+def read_source(source: Any, interpolation: str) -> Scan:
+    """Read an image, label map or series that is to be warped.
+
+    Args:
+        source: as for :func:`~morphseek_monai.data.scans.scan.read_series`.
+        interpolation: as for :func:`warp_scan`; with ``nearest`` and ``points`` the source is a label map.
+
+    Raises:
+        DataError: it cannot be read, or there is no such interpolation.
+    """
+    _check_choice(interpolation)
+    return read_series(source, "label" if interpolation in OF_LABELS else "image")
 
 
 def warp_scan(

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from morphseek_monai.fields import jacobian_determinant
 from morphseek_monai.space.grid import Grid
 
-from .transform import field_of, linear_of, members, to_ddf
+from .coverage import uncovered
+from .transform import linear_of, members, to_ddf
 
 __all__ = ["Determinant", "determinant_map"]
 
@@ -23,12 +24,12 @@ class Determinant(NamedTuple):
     Attributes:
         values: ``(X, Y, Z)`` float32.
         folded: voxels where it is not positive.
-        beyond: the first displacement field of the transform ends inside the grid; it jumps to zero there.
+        beyond: share of the voxels that a displacement field does not cover; it jumps to zero there.
     """
 
     values: NDArray[np.float32]
     folded: int
-    beyond: bool
+    beyond: float
 
 
 def determinant_map(transform: Any, grid: Grid, part: str = "total") -> Determinant:
@@ -53,17 +54,4 @@ def determinant_map(transform: Any, grid: Grid, part: str = "total") -> Determin
     if part == "deformable":
         linear = [matrix for member in members(transform) if (matrix := linear_of(member)) is not None]
         values = values / np.prod([np.linalg.det(matrix[:3, :3]) for matrix in linear])
-    return Determinant(values.astype(np.float32), int((values <= 0).sum()), _ends_inside(transform, grid))
-
-
-def _ends_inside(transform: Any, grid: Grid) -> bool:
-    """Whether the field that acts first covers less than the grid."""
-    first = members(transform)[-1]
-    if first.GetNameOfClass() != "DisplacementFieldTransform":
-        return False
-    _, own = field_of(first)
-    last = np.array(grid.size) - 1
-    corners = np.indices((2, 2, 2)).reshape(3, 8) * last[:, None]
-    world = grid.affine @ np.concatenate([corners, np.ones((1, 8))])
-    # ITK interpolates up to half a voxel beyond the outer centres
-    return not own.contains(world[:3].T).all()
+    return Determinant(values.astype(np.float32), int((values <= 0).sum()), uncovered(transform, grid))

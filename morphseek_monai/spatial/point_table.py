@@ -57,6 +57,7 @@ def read_points(path: str | os.PathLike[str], space: str | None = None) -> Point
             contradicts the file.
     """
     require_file(path, "points")
+    _refuse_foreign(path)
     if space is not None and space not in ("RAS", "LPS"):
         raise DataError(f"points {path}: space must be RAS or LPS, got {space!r}; write --space RAS or --space LPS")
     try:
@@ -99,6 +100,26 @@ def write_points(path: str | os.PathLike[str], table: PointTable, points: NDArra
     csv.writer(text, lineterminator="\n").writerows(rows)
     with atomic_output(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in table.comments) + text.getvalue(), encoding="utf-8")
+
+
+def _refuse_foreign(path: str | os.PathLike[str]) -> None:
+    """Name the files of points of other programs, with the way on."""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    if b"markups-schema" in head:
+        raise DataError(
+            f"points {path} is a file of markups of 3D Slicer (.mrk.json); save them as .fcsv, or export a table (.csv)"
+        )
+    if re.match(rb"\s*(point|index)\s+\d+\s", head):
+        raise DataError(
+            f"points {path} is a list of points of elastix; write a table: the header x,y,z, the points below it in mm,"
+            " and --space LPS"
+        )
+    if head.startswith(b"Point\t0\t;"):
+        raise DataError(
+            f"points {path} is the outputpoints.txt of transformix; write a table of its OutputPoint with the header"
+            " x,y,z, and --space LPS"
+        )
 
 
 def _comment(comments: list[str], key: str) -> str:

@@ -19,8 +19,8 @@ from scipy.ndimage import affine_transform
 from morphseek_monai.apps.main import main
 from morphseek_monai.data import write_phantom
 from morphseek_monai.registration.models.bundles import find_bundle
+from morphseek_monai.spatial.files.transform_file import read_transform
 from morphseek_monai.spatial.transform import map_points
-from morphseek_monai.spatial.transform_file import read_transform
 
 # the network of 48 voxels of 4 mm, from the headers, without pictures: a second or two
 QUICK = ("--bundle", "morphseek_phantom", "--affine", "off", "--report", "False")

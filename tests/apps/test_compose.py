@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from morphseek_monai.apps.main import main
 from morphseek_monai.registration.folder import read_grid
+from morphseek_monai.spatial.files.transform_file import write_transform
 from morphseek_monai.spatial.transform import make_transform
-from morphseek_monai.spatial.transform_file import write_transform
 
 
 @pytest.fixture

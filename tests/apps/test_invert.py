@@ -12,8 +12,8 @@ import torch
 
 from morphseek_monai.apps.main import main
 from morphseek_monai.registration.folder import read_grid
+from morphseek_monai.spatial.files.transform_file import write_transform
 from morphseek_monai.spatial.transform import make_transform
-from morphseek_monai.spatial.transform_file import write_transform
 
 
 def test_simpleitk_comes_back_with_the_inverse(
@@ -57,4 +57,4 @@ def test_a_file_that_is_no_transform(registered: Path, tmp_path: Path, capsys: p
     with pytest.raises(SystemExit) as stop:
         main(["invert", "--transform", image, "--grid", image, "--out", str(tmp_path / "i.h5")])
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and "cannot be read" in error and error.count("\n") == 1
+    assert stop.value.code == 2 and "must be an image of displacements" in error and error.count("\n") == 1

@@ -289,3 +289,19 @@ def flag_texts() -> dict[str, str]:
     section = (inspect.getdoc(register) or "").split("Args:\n")[1].split("\n\n")[0]
     found = re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", section, re.M)
     return {name: " ".join(text.split()) for name, text in found}
+
+
+def test_transforms_of_other_programs(pair: list[object], tmp_path: Path) -> None:
+    """What is asked for is there, for both directions, and means the same; what cannot be written loses nothing."""
+    import SimpleITK as sitk
+
+    outcome = run(*pair, "--out", tmp_path / "o", *QUICK, "--refine", "off", "--transforms", "itk-field,greedy")
+    assert outcome.code in (0, 1, 3) and (tmp_path / "o" / "result.json").is_file()
+    names = {path.name for path in (tmp_path / "o" / "transforms").iterdir()}
+    assert {"itk-field.nii.gz", "itk-field_inverse.nii.gz", "greedy_warp.nii.gz"} <= names
+    field = sitk.ReadImage(str(tmp_path / "o" / "transforms" / "itk-field.nii.gz"), sitk.sitkVectorFloat64)
+    point = field.TransformIndexToPhysicalPoint([20, 24, 22])
+    expected = sitk.ReadTransform(str(tmp_path / "o" / "transform.h5")).TransformPoint(point)
+    assert sitk.DisplacementFieldTransform(field).TransformPoint(point) == pytest.approx(expected, abs=1e-3)
+    wrong = run(*pair, "--out", tmp_path / "p", *QUICK, "--transforms", "itk,minc")
+    assert wrong.error.startswith("transforms must be of itk, ") and not list((tmp_path / "p").iterdir())

@@ -14,8 +14,8 @@ import pytest
 from morphseek_monai.apps.main import main
 from morphseek_monai.data import write_phantom
 from morphseek_monai.registration.folder import read_grid
+from morphseek_monai.spatial.files.transform_file import write_transform
 from morphseek_monai.spatial.transform import make_transform
-from morphseek_monai.spatial.transform_file import write_transform
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "transforms.md"
 

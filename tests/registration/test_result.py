@@ -18,8 +18,8 @@ from morphseek_monai.inference.find import Search
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
+from morphseek_monai.spatial.files.transform_file import read_transform
 from morphseek_monai.spatial.transform import map_points, to_ddf
-from morphseek_monai.spatial.transform_file import read_transform
 
 from ..scenes import Brains, centred, turned
 

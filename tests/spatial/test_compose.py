@@ -12,8 +12,8 @@ import torch
 
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.compose import compose_transforms
+from morphseek_monai.spatial.files.transform_file import read_transform, write_transform
 from morphseek_monai.spatial.transform import make_transform, map_points, members
-from morphseek_monai.spatial.transform_file import read_transform, write_transform
 
 GRID = Grid((12, 14, 10), np.array([[0, -2.0, 0, 30], [1.5, 0, 0, -20], [0, 0, 3.0, 5], [0, 0, 0, 1]]))
 TURN = np.array([[0, -1.0, 0, 2], [1, 0, 0, -3], [0, 0, 1, 4], [0, 0, 0, 1]])

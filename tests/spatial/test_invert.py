@@ -15,9 +15,9 @@ from morphseek_monai.fields import invert
 from morphseek_monai.registration.folder import read_registration
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.compose import compose_transforms
+from morphseek_monai.spatial.files.transform_file import read_transform
 from morphseek_monai.spatial.invert import invert_transform, measure_inverse
 from morphseek_monai.spatial.transform import make_transform, map_points
-from morphseek_monai.spatial.transform_file import read_transform
 
 GRID = Grid((24, 20, 18), np.array([[0, -2.0, 0, 30], [1.5, 0, 0, -20], [0, 0, 3.0, 5], [0, 0, 0, 1]]))
 TURN = np.array([[0.9, -0.3, 0, 2], [0.25, 1.1, 0, -3], [0, 0.1, 0.95, 4], [0, 0, 0, 1]])

@@ -121,7 +121,7 @@ from morphseek_monai.data.scans.scan import Scan, write_scan
 from morphseek_monai.registration.native import native_field
 from morphseek_monai.spatial.point_map import Field, PointMap
 from morphseek_monai.spatial.transform import resample
-from morphseek_monai.spatial.transform_file import write_transform
+from morphseek_monai.spatial.files.transform_file import write_transform
 
 grid = Grid((12, 12, 12), np.eye(4))
 found = native_field(torch.zeros(1, 3, 12, 12, 12), grid, grid, torch.ones(1, 1, 12, 12, 12, dtype=torch.bool))

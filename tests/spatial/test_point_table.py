@@ -90,3 +90,18 @@ def test_a_binary_file_is_no_table(tmp_path: Path) -> None:
         read_points(tmp_path / "p.csv", "RAS")
     with pytest.raises(DataError, match="does not exist"):
         read_points(tmp_path / "none.csv", "RAS")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ('{\n "@schema": "https://x/markups-schema-v1.0.3.json#",\n "markups": []}', r"markups of 3D Slicer .*\.fcsv"),
+        ("point\n2\n1.0 2.0 3.0\n4 5 6\n", "list of points of elastix; write a table: .*--space LPS"),
+        ("index\n1\n1 2 3\n", "list of points of elastix"),
+        ("Point\t0\t; InputIndex = [ 1 2 3 ]\t; OutputPoint = [ 1 2 3 ]\n", "outputpoints.txt of transformix"),
+    ],
+)
+def test_points_of_other_programs_are_named(content: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "points.txt").write_text(content)
+    with pytest.raises(DataError, match=f"points .*points.txt is (a|the) .*{named}"):
+        read_points(tmp_path / "points.txt", "LPS")

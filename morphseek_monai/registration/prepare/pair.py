@@ -21,7 +21,7 @@ from morphseek_monai.registration.prepare.network_grid import network_grid, own_
 from morphseek_monai.registration.prepare.resample import View, as_tensor, onto_grid, own_grid, view_on
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image, orient
-from morphseek_monai.spatial.affine_file import read_affine
+from morphseek_monai.spatial.files.affine_file import read_affine
 
 Affine = str | os.PathLike[str] | NDArray[np.float64]
 SEARCHED: dict[str, Model] = {"auto": "affine", "similarity": "similarity", "rigid": "rigid"}
@@ -110,7 +110,9 @@ def pair_scans(
         grid = grid.coarsened(coarser, model.network.stride)
 
     fixed_image = onto_grid(fixed_along, grid, np.eye(4))
-    matrix, start, remarks = _alignment(affine, axes, fixed_image, grid, moving_along, tissue[1], seed)
+    matrix, start, remarks = _alignment(
+        affine, axes, fixed_image, grid, moving_along, tissue[1], seed, (fixed.grid, moving.grid)
+    )
     aligned = view_on(moving_along, grid, matrix, model.device)
     mirrored = None
     if model.mirror_axis is not None:
@@ -154,8 +156,9 @@ def _alignment(
     moving: Image,
     tissue: NDArray[np.bool_],
     seed: int,
+    scanned: tuple[Grid, Grid],
 ) -> tuple[NDArray[np.float64], str, tuple[str, ...]]:
-    """The affine in millimetres along the fixed image's axes, where it came from, and remarks."""
+    """The affine in millimetres along the fixed image's axes, origin and remarks; ``scanned``: the scans' grids."""
     if isinstance(affine, str) and affine == "off":
         return np.eye(4), "off: the headers", ()
     if isinstance(affine, str) and affine in SEARCHED:
@@ -163,7 +166,7 @@ def _alignment(
         found = align(fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed, model=SEARCHED[affine])
         return found.matrix, f"{affine}, from {found.start}", found.notices
     if isinstance(affine, str | os.PathLike):
-        world, start = read_affine(affine), str(affine)
+        world, start = read_affine(affine, *scanned), str(affine)
     else:
         world, start = np.asarray(affine, dtype=np.float64), "given"
         if world.shape != (4, 4) or not np.isfinite(world).all() or np.linalg.det(world[:3, :3]) <= 0:

@@ -1,4 +1,4 @@
-"""Transform files of ITK, read and written."""
+"""Transform files of ITK, ANTs, elastix and 3D Slicer."""
 
 from __future__ import annotations
 
@@ -17,17 +17,22 @@ import torch
 from numpy.typing import NDArray
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import atomic_output, require_file, reserve
+from morphseek_monai.base.files import atomic_output, reserve
 from morphseek_monai.base.lazy import lazy_module
 from morphseek_monai.fields import ddf_to_world
 from morphseek_monai.space.itk_image import RAS_TO_LPS
 from morphseek_monai.spatial.point_map import Field, PointMap
-from morphseek_monai.spatial.transform import composite, field_geometry, field_of, members
+from morphseek_monai.spatial.transform import composite, field_geometry, field_of, linear_of, members
+
+from .base import Format, Source, Target
 
 itk = lazy_module("itk")
 
+__all__ = ["FORMAT", "read_itk", "write_itk"]
+
 TEXT = (".tfm", ".txt")
-WRITABLE = (".h5", ".hdf5", *TEXT)
+LINEAR_ONLY = (".mat",)
+WRITABLE = (".h5", ".hdf5", *TEXT, *LINEAR_ONLY)
 OVERHEAD = 2**20  # bytes of a transform file, at most, beside its parameters
 _FIELD = "DisplacementFieldTransform"
 _DIGITS = 2**16  # steps per voxel that a displacement is rounded to: noise does not compress
@@ -40,7 +45,7 @@ _HEADER = {
 }
 
 
-def write_transform(path: str | os.PathLike[str], transform: Any) -> None:
+def write_itk(path: str | os.PathLike[str], transform: Any) -> None:
     """Write a transform, whole or not at all.
 
     HDF5 is written without ITK, whose loading takes longer than all the rest: every member as ITK's own writer has it,
@@ -48,9 +53,11 @@ def write_transform(path: str | os.PathLike[str], transform: Any) -> None:
     a voxel, which makes the file smaller by a third. Text is ITK's, in double precision.
 
     Args:
-        path: ``.h5`` or ``.hdf5`` (binary, compressed), or ``.tfm``, ``.txt`` (text).
+        path: ``.h5`` or ``.hdf5`` (binary, compressed), or ``.tfm``, ``.txt`` (text), or ``.mat`` (one matrix alone).
+            A single linear transform becomes a plain one in all but HDF5, since programs that read an affine, such as
+            greedy and plastimatch, know no composite.
         transform: a :class:`PointMap`, or what :func:`~morphseek_monai.spatial.transform.make_transform` or
-            :func:`read_transform` returned.
+            :func:`read_itk` returned.
 
     Raises:
         DataError: the name has another ending, or the file cannot be written.
@@ -59,14 +66,14 @@ def write_transform(path: str | os.PathLike[str], transform: Any) -> None:
     if path.suffix not in WRITABLE:
         raise DataError(f"transform {path} must end in one of {', '.join(WRITABLE)}; .h5 holds every transform")
     with atomic_output(path) as temporary:
-        if path.suffix in TEXT:
-            _write_text(temporary, composite(transform) if isinstance(transform, PointMap) else transform)
+        if path.suffix in (*TEXT, *LINEAR_ONLY):
+            _write_by_itk(temporary, composite(transform) if isinstance(transform, PointMap) else transform, path)
         else:
             entries = _of_map(transform) if isinstance(transform, PointMap) else _of_itk(transform)
             _write_hdf5(temporary, entries)
 
 
-def read_transform(path: str | os.PathLike[str]) -> Any:
+def read_itk(path: str | os.PathLike[str]) -> Any:
     """Read any transform file of ITK, ANTs or 3D Slicer as one composite transform in double precision.
 
     Args:
@@ -74,14 +81,13 @@ def read_transform(path: str | os.PathLike[str]) -> Any:
             first.
 
     Raises:
-        DataError: it is missing, no transform file, not three-dimensional, or has NaN or infinity.
+        DataError: it is no transform file, not three-dimensional, or has NaN or infinity.
     """
-    require_file(path, "transform")
     try:
         found = itk.transformread(os.path.abspath(path))  # loading a module, ITK leaves the working folder for a while
     except Exception as error:  # SWIG raises RuntimeError, or TypeError for a suffix that no reader knows
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        cure = "give a transform file of ITK, e.g. .h5"
+        cure = "give a transform file of ITK, e.g. .h5, or a displacement field"
         raise DataError(f"transform {path} cannot be read ({reason}); {cure}") from error
     whole = itk.CompositeTransform[itk.D, 3].New()
     for transform in found:
@@ -194,16 +200,37 @@ def _deflated(content: bytes) -> bytes:
     return compressor.compress(content) + compressor.flush()
 
 
-def _write_text(path: Path, transform: Any) -> None:
+def _write_by_itk(path: Path, transform: Any, target: Path) -> None:
     parts = members(transform)
+    plain = len(parts) == 1 and linear_of(parts[0]) is not None
+    if target.suffix in LINEAR_ONLY and not plain:
+        kinds = ", ".join(part.GetNameOfClass() for part in parts)
+        raise DataError(f"transform {target} must be linear, a .mat holds nothing else, got {kinds}; write .h5")
     whole = itk.CompositeTransform[itk.D, 3].New()  # text has no composites within composites
     for part in parts:
         whole.AddTransform(part)
     reserve(path, 10 * sum(part.GetNumberOfParameters() for part in parts) + OVERHEAD)
     try:
-        itk.transformwrite([whole], os.fspath(path))
+        itk.transformwrite([parts[0] if plain else whole], os.fspath(path))
     except RuntimeError as error:
         raise OSError(errno.EIO, str(error).strip().splitlines()[-1]) from error
-    content = path.read_bytes()  # ITK's writer of text does not notice a full disk
-    if not content.endswith(b"\n") or content.count(b"\nFixedParameters:") < len(parts):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if target.suffix in TEXT:  # ITK's writer of text does not notice a full disk
+        content = path.read_bytes()
+        if not content.endswith(b"\n") or content.count(b"\nFixedParameters:") < len(parts):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _recognises(source: Source) -> bool:
+    return source.head.startswith((b"\x89HDF", b"#Insight Transform File")) or source.name.endswith((".tfm", ".mat"))
+
+
+def _read(source: Source) -> Any:
+    return read_itk(source.path)
+
+
+def _write(target: Target) -> list[Path]:
+    write_itk(target.path, target.transform)
+    return [target.path]
+
+
+FORMAT = Format("itk", _recognises, _read, _write)

@@ -1,0 +1,1 @@
+"""Files of transforms: of any program, and affines as text."""
