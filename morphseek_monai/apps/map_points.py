@@ -17,9 +17,9 @@ __all__ = ["map_points"]
 
 def map_points(
     points: str,
-    out: str,
     to: str | None = None,
     registration: str | None = None,
+    out: str | None = None,
     transform: str | None = None,
     space: str | None = None,
     **source: Any,
@@ -28,9 +28,9 @@ def map_points(
 
     Args:
         points: CSV with columns x,y,z (others are kept), or .fcsv of 3D Slicer.
-        out: CSV to write: the same lines in the same order and space.
         to: the image in which the points are wanted, fixed or moving.
         registration: folder that morphseek register wrote.
+        out: CSV to write: the same lines in the same order and space.
         transform: instead of a registration, a transform file of any program: points go the way of its points, which is
             from the fixed to the moving image where it brings the moving image to the fixed one. Without --from, --to.
         space: RAS (NiBabel) or LPS (ITK, ANTs); must be given unless the file tells.
@@ -41,6 +41,8 @@ def map_points(
     """
     if (registration is None) == (transform is None):
         raise DataError("map-points: give either --registration DIR with --from and --to, or --transform FILE")
+    if out is None:
+        raise DataError("map-points: give --out, the table to write")
     if transform is not None:
         return _by_file(str(points), str(transform), str(out), space, {"to": to, **source})
     if set(source) != {"from"}:
