@@ -81,7 +81,8 @@ def test_a_kill_leaves_nothing_that_looks_whole(moment: int, result: Registratio
 
 
 def test_two_processes_with_one_folder_do_not_mix(result: RegistrationResult, tmp_path: Path) -> None:
-    """Each marks all its files with its number; each waits in the middle, as on a slow disk."""
+    """Each marks its files with its number. Without turns the first's last map would lie beside the second's record."""
+    waits = {1: {"jacobian.nii.gz": 2.0}, 2: {"result.json": 5.0}}
 
     def mark(number: int) -> RegistrationResult:
         values = np.full_like(result.warped_array, number)
@@ -92,7 +93,7 @@ def test_two_processes_with_one_folder_do_not_mix(result: RegistrationResult, tm
         replace = os.replace
 
         def slow(source: Any, target: Any) -> None:
-            time.sleep(0.15 * number)
+            time.sleep(waits[number].get(Path(target).name, 0.0))
             replace(source, target)
 
         os.replace = slow
