@@ -23,7 +23,8 @@ def pair(folder: Path):  # type: ignore[no-untyped-def]
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [".nii.gz", ".mha", ".nrrd"])
-def test_its_deformation_field_is_read(ending: str, tmp_path: Path) -> None:
+def test_its_deformation_field_is_read(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # transformix leaves a file of its own
     fixed, moving = pair(tmp_path)
     parameters = itk.ParameterObject.New()
     table = itk.ParameterObject.GetDefaultParameterMap("bspline", 1, 12.0)
