@@ -100,6 +100,8 @@ def register(
         seed=seed,
         device=device,
         max_memory=max_memory,
+        report=report,
+        transforms=transforms,
     )
     _check(options)
     from morphseek_monai.registration.interchange import requested, write_formats

@@ -58,9 +58,9 @@ def write_formats(folder: Path, result: RegistrationResult, names: tuple[str, ..
         one line for every format that could not be written, and why; the others are there, and nothing of the
         registration is lost.
     """
-    grids = (result.fixed.grid, result.moving.grid)
     missing = []
     for name in names:
+        grids = (result.fixed.grid, result.moving.grid)
         try:
             for points, (here, there), end in ((result.forward, grids, ""), (result.backward, grids[::-1], "_inverse")):
                 write_transform(folder / f"{name}{end}{ENDINGS[name]}", points, name, here, there)

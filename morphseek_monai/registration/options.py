@@ -15,7 +15,7 @@ from morphseek_monai.base.errors import DataError, require_whole
 from morphseek_monai.data.scans.kind import MODALITIES
 from morphseek_monai.inference.find import Search
 
-__all__ = ["RegisterOptions", "make_options", "updated"]
+__all__ = ["RegisterOptions", "make_options", "text_options", "updated"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class RegisterOptions:
         max_memory: e.g. ``"8G"``, or bytes; above it the field is computed on a coarser grid, and notices say so. None
             takes what is free.
         report: whether the folder of the results gets ``report.html`` and ``report.png``.
+        transforms: formats of other programs to write beside, ``"itk,greedy"``, see
+            :data:`~morphseek_monai.registration.interchange.ENDINGS`; like ``report`` it concerns the folder alone.
 
     Raises:
         DataError: a value that an option cannot have.
@@ -65,6 +67,7 @@ class RegisterOptions:
     device: str = "auto"
     max_memory: str | int | None = None
     report: bool = True
+    transforms: str | None = None
 
     def __post_init__(self) -> None:
         _ = self.search  # checks its own numbers
@@ -145,6 +148,11 @@ def _require_known(values: Mapping[str, Any], where: str) -> None:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise DataError(f"{where}: {', '.join(unknown)} is no option of morphseek register; known: {', '.join(known)}")
+
+
+def text_options() -> set[str]:
+    """Names of the options that are text whatever it looks like: a bundle may be called 1e5."""
+    return {name for name, types in _hints().items() if set(types) <= {str, type(None)}}
 
 
 @cache

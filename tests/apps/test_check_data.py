@@ -126,7 +126,7 @@ def test_preprocessing_that_resizes_heals_other_shapes(folder: Path, check: Chec
 def test_a_config_with_mapped_labels(folder: Path, tmp_path: Path, check: Check, rewrite: Rewrite) -> None:
     content = json.loads(Path(PHANTOM).read_text())
     transforms = content["train"]["preprocessing"]["transforms"]
-    at = next(i for i, step in enumerate(transforms) if step["_target_"].endswith("CheckSubjectd"))
+    at = transforms.index("@check")
     select = {"_target_": "morphseek_monai.transforms.SelectLabelsd", "keys": "label", "labels": [[3, 300], 4]}
     transforms.insert(at, {**select, "allow_missing_keys": True})
     path = tmp_path / "train.json"
@@ -166,10 +166,7 @@ def test_overrides_are_ids_of_the_config(option: str, folder: Path, capsys: pyte
 
 def test_every_check_is_in_the_docs() -> None:
     root = Path(__file__).resolve().parents[2]
-    sources = [
-        *(root / "morphseek_monai" / "data" / "doctor").glob("*.py"),
-        *Path(check_data.__file__).parent.glob("*.py"),
-    ]
+    sources = [*(root / "morphseek_monai" / "doctor").glob("*.py"), Path(check_data.__file__)]
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     names = set(re.findall(r'\b(?:ERROR|WARN),\s*"([a-z_]+)"', text))
     page = (root / "docs" / "check_data.md").read_text(encoding="utf-8").split("## What is checked")[1]

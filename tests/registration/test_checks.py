@@ -23,6 +23,7 @@ from morphseek_monai.registration.prepare.pair import NetworkPair
 from morphseek_monai.registration.prepare.resample import View
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
+from morphseek_monai.spatial.invert import InverseError
 
 from ..scenes import turned
 
@@ -146,7 +147,7 @@ class TestCoverage:
 class TestChecks:
     def numbers(self, model: RegistrationModel, ddf: Tensor = NOWHERE, affine: Any = None) -> dict[str, Any]:
         pair = make_pair(torch.cat([texture(), texture()], 1), affine=affine)
-        native = NativeField(ddf, -ddf, pair.grid, {"mean": 1.0, "p95": 3.0, "max": 9.0})
+        native = NativeField(ddf, -ddf, pair.grid, InverseError(1.0, 3.0, 9.0, 1))
         values = {"before": 0.25, "affine": 0.5, "after": 0.75}
         return {check.name: check for check in make_checks(pair, ddf, native, values, scan(), model)}
 

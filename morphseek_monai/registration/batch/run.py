@@ -23,6 +23,7 @@ from morphseek_monai.base.records import write_json
 from morphseek_monai.data.scans.scan import Scan, read_scan
 from morphseek_monai.evaluation.pair import score_labels
 
+from ..interchange import requested, write_formats
 from ..models.bundles import choose_bundle
 from ..models.model import RegistrationModel, choose_device, load_model
 from ..register import register
@@ -111,11 +112,14 @@ class _Worker:
     def register(self, row: PairRow, folder: Path, start: float) -> str:
         key = _key(row)  # before the images are read: a file that changes meanwhile is another one
         labels = [read_scan(path, "label") for path in (row.fixed_label, row.moving_label) if path]
+        formats = requested(row.options.transforms)  # before anything is computed
         model = self.model(row)
         limit = row.options.max_memory or self.limit or None
         result = register(row.fixed, row.moving, row.options, bundle=model, device=str(model.device), max_memory=limit)
         result.save(folder, row.options.report)
-        record: dict[str, Any] = {"key": key, "bundle": {"folder": self.root(model), "sha256": model.sha256}}
+        missing = write_formats(folder / "transforms", result, formats)
+        used = {"folder": self.root(model), "sha256": model.sha256}
+        record: dict[str, Any] = {"key": key, "notices": missing, "bundle": used}
         if labels:
             record["dice"] = _dice(labels[0], labels[1], result.forward)
         seconds = record["seconds"] = round(time.perf_counter() - start, 1)

@@ -6,7 +6,6 @@ import ast
 import csv
 import os
 import re
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import require_file
 
-from ..options import RegisterOptions, make_options
+from ..options import RegisterOptions, make_options, text_options
 
 __all__ = ["PairRow", "read_pairs"]
 
@@ -22,7 +21,6 @@ FILES = ("fixed", "moving", "fixed_label", "moving_label")
 NAME = re.compile(r"\w[\w.+=@-]{0,127}")  # one folder, on every system; not hidden, not above
 SUFFIX = re.compile(r"(\.nii|\.mgh|\.img|\.hdr)?\.(gz|\w{2,5})$", re.IGNORECASE)
 KEYWORDS = ("auto", "off")
-TEXTS = [name for name, hint in typing.get_type_hints(RegisterOptions).items() if hint in (str, str | None)]
 
 
 class PairRow(NamedTuple):
@@ -102,7 +100,8 @@ def _row(table: Path, line: int, cells: dict[Any, Any], defaults: Mapping[str, A
     name = filled.pop("name", None)
     if name is not None and not NAME.fullmatch(name):
         raise DataError(f"{where}: name must be a folder name of letters, digits and _.+=@-, got {name!r}; correct it")
-    own: dict[str, Any] = {option: text if option in TEXTS else _value(text) for option, text in filled.items()}
+    texts = text_options()
+    own: dict[str, Any] = {option: text if option in texts else _value(text) for option, text in filled.items()}
     for option in ("affine", "bundle"):
         if option in own and own[option] not in KEYWORDS:
             beside = str(_beside(table, str(own[option])))

@@ -22,7 +22,7 @@ from morphseek_monai.registration.batch import run as batch
 from morphseek_monai.registration.batch.run import Share, run_batch
 from morphseek_monai.registration.batch.table import PairRow, read_pairs
 from morphseek_monai.registration.models.bundles import find_bundle
-from morphseek_monai.registration.options import RegisterOptions
+from morphseek_monai.registration.options import RegisterOptions, updated
 from morphseek_monai.spatial.point_map import PointMap
 
 GIB = 2**30
@@ -79,7 +79,10 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     desk = Desk(tmp_path)
     shutil.copytree(find_bundle("morphseek_phantom"), tmp_path / "bundle", ignore=shutil.ignore_patterns("eval"))
 
-    def register(fixed: str, moving: str, **arguments: Any) -> Pretended:
+    def register(fixed: str, moving: str, options: RegisterOptions, **changes: Any) -> Pretended:
+        done = updated(options, changes)
+        modalities = dict(zip(("fixed_modality", "moving_modality"), done.modalities))
+        arguments = {**vars(done), "search": done.search, **modalities}
         name = Path(fixed).stem.replace("f", "p")
         desk.calls.append((name, arguments))
         if name in desk.faults:
