@@ -174,14 +174,3 @@ def test_monai_label_loads_several(
         assert answer["shape"] == [1, 3, *(32 if size == -1 else size for size in grid)] and answer["largest"] > 0.1
         assert len(answer["files"]) == 3
         assert all(Path(file).is_relative_to(bundle / "scripts") for file in answer["files"])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not ACCEPTANCE.is_dir(), reason="the acceptance harness is not beside this clone")
-def test_acceptance(exports: list[Path], phantom: Path, environment: dict[str, str]) -> None:
-    schema = ACCEPTANCE / "schema" / "meta_schema_20240725.json"
-    command = [str(ACCEPTANCE / "check_bundle.py"), str(exports[0]), "--dataset-dir", str(phantom)]
-    command += ["--schema", str(schema), "--registration", "--run", "--train"]
-    for key, value in (SMALL | {"amp": False}).items():
-        command += ["--override", f"{key}={json.dumps(value)}"]
-    assert run(command, exports[0], environment).splitlines()[-1] == "PASS  morphseek_phantom"
