@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from .rows import Row
 
@@ -86,6 +87,9 @@ def plot_pareto(rows: Sequence[Row], path: Path) -> None:
                 number = tools.index(tool)
                 axes.plot(*place, "os^Dv*"[number % 6], color=f"C{number % 10}", label=tool)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set(title=name, xlabel="processor seconds a pair", ylabel="Dice (%)")
         axes.grid(alpha=0.3)
     labels = {label: line for axes in grid.flat for line, label in zip(*axes.get_legend_handles_labels())}
