@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import resolve_name
 from pathlib import Path
@@ -202,6 +203,7 @@ def _modules_of(name: str) -> list[str]:
     return [module for module in prefixes if _source(module) is not None]
 
 
+@cache
 def _homes(module: str) -> dict[str, str]:
     """Where the public names of a package come from that imports them lazily; nothing for other modules."""
     source = _source(module)

@@ -9,9 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
-from monai.transforms.compose import Compose
-from monai.transforms.transform import Randomizable
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -21,6 +18,7 @@ from morphseek_monai.base.files import require_file
 
 from ..layouts.subjects import image_id, is_pair, modality, subject_of
 from .loading import LoadedSubject, file_of, load_subject
+from .pair_transform import composed, transform_pair
 from .pairing import choose_labelled, ordered_pairs, random_pair
 
 __all__ = ["PairDataset"]
@@ -107,10 +105,8 @@ class PairDataset(Dataset[dict[str, Any]]):
                 f"PairDataset() 'length' must be positive and needs mode 'random', got {length} ({mode!r})"
             )
         self.data = data
-        self.transform = Compose(transform) if isinstance(transform, Sequence) else transform
-        self.pair_transform = (
-            Compose(pair_transform) if isinstance(pair_transform, Sequence) else pair_transform
-        )
+        self.transform = composed(transform)
+        self.pair_transform = composed(pair_transform)
         self.seed = seed
         self.use_mask = use_mask
         files = ("image", "label", "mask") if use_mask else ("image", "label")
@@ -141,14 +137,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             pair = random_pair(len(self.pairs), self.seed, epoch, index)
         fixed, moving = (int(i) for i in self.pairs[pair])
         item = self._stack(moving, fixed)
-        if self.pair_transform is None:
-            return item
-        if isinstance(self.pair_transform, Randomizable):
-            draw = np.random.SeedSequence((self.seed, epoch, index))
-            self.pair_transform.set_random_state(seed=int(draw.generate_state(1)[0]))
-        transformed: dict[str, Any] = self.pair_transform(item)
-        # some of MONAI's transforms return MetaTensors, and only where they draw to act: such items do not collate
-        return {key: v.as_tensor() if isinstance(v, MetaTensor) else v for key, v in transformed.items()}
+        return transform_pair(self.pair_transform, item, np.random.SeedSequence((self.seed, epoch, index)))
 
     def _volume(self, index: int) -> LoadedSubject:
         if self._cache is not None and index in self._cache:

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data.meta_tensor import MetaTensor
-from monai.transforms.compose import Compose
-from monai.transforms.transform import Randomizable
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from morphseek_monai.fields.separable import apply_separable, resize_matrix
+
+from .pair_transform import composed, transform_pair
 
 __all__ = ["ShapePairs", "random_shapes"]
 
@@ -99,7 +98,7 @@ class ShapePairs(Dataset[dict[str, Any]]):
         self.size = tuple(size)
         self.length = length
         self.labels = (int(labels[0]), int(labels[1]))
-        self.pair_transform = Compose(pair_transform) if isinstance(pair_transform, Sequence) else pair_transform
+        self.pair_transform = composed(pair_transform)
         self.seed = seed
         # in shared memory, so that persistent workers see set_epoch() of the main process
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
@@ -131,9 +130,4 @@ class ShapePairs(Dataset[dict[str, Any]]):
             "moving_id": name,
             "fixed_id": name,
         }
-        if self.pair_transform is None:
-            return item
-        if isinstance(self.pair_transform, Randomizable):
-            self.pair_transform.set_random_state(seed=int(draw.generate_state(1)[0]))
-        transformed: dict[str, Any] = self.pair_transform(item)
-        return {key: v.as_tensor() if isinstance(v, MetaTensor) else v for key, v in transformed.items()}
+        return transform_pair(self.pair_transform, item, draw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,29 +26,27 @@ def write_ants(target: Target) -> list[Path]:
     """``OUT1Warp.nii.gz`` and ``OUT0GenericAffine.mat``, where OUT is a prefix, as ``antsRegistration -o OUT`` names
     them; ``antsApplyTransforms -t OUT1Warp.nii.gz -t OUT0GenericAffine.mat`` applies both.
     """
-    field, matrix = field_and_affine(target)
-    prefix = _prefix(target.path)
-    written = []
-    if field is not None:
-        written.append(prefix.with_name(f"{prefix.name}1Warp.nii.gz"))
-        write_field_image(written[0], field)
-    if field is None or not _identity(matrix):
-        written.append(prefix.with_name(f"{prefix.name}0GenericAffine.mat"))
-        write_itk(written[-1], PointMap((matrix,)))
-    return written
+    return _write(target, "1Warp.nii.gz", "0GenericAffine.mat", lambda path, m: write_itk(path, PointMap((m,))))
 
 
 def write_greedy(target: Target) -> list[Path]:
     """``OUT_warp.nii.gz`` and ``OUT_affine.mat``; ``greedy -r OUT_warp.nii.gz OUT_affine.mat`` applies both."""
+    return _write(target, "_warp.nii.gz", "_affine.mat", write_matrix)
+
+
+def _write(
+    target: Target, field_end: str, affine_end: str, write_affine: Callable[[Path, NDArray[np.float64]], None]
+) -> list[Path]:
+    """The two files, without one that would say nothing."""
     field, matrix = field_and_affine(target)
     prefix = _prefix(target.path)
     written = []
     if field is not None:
-        written.append(prefix.with_name(f"{prefix.name}_warp.nii.gz"))
+        written.append(prefix.with_name(prefix.name + field_end))
         write_field_image(written[0], field)
     if field is None or not _identity(matrix):
-        written.append(prefix.with_name(f"{prefix.name}_affine.mat"))
-        write_matrix(written[-1], matrix)
+        written.append(prefix.with_name(prefix.name + affine_end))
+        write_affine(written[-1], matrix)
     return written
 
 
