@@ -12,7 +12,7 @@ from torch import Tensor
 from morphseek_monai.engines.batch import Pair
 from morphseek_monai.engines.step import StepResult
 from morphseek_monai.engines.trainer import RefinementTrainer
-from morphseek_monai.losses import Group
+from morphseek_monai.losses import FieldSlope, Group
 from morphseek_monai.networks import Encoding
 from morphseek_monai.rewards import Reward, RewardState
 
@@ -60,6 +60,10 @@ class GRPOTrainer(RefinementTrainer):
         tau: float = 1.0,
         chunk: int = 1,
         credit: Reward | None = None,
+        action: str = "latent",
+        pairs: bool = False,
+        go_on: str = "best",
+        spread: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -77,54 +81,78 @@ class GRPOTrainer(RefinementTrainer):
         self.tau = tau
         self.chunk = chunk
         self.credit = credit
+        self.action = action
+        self.pairs = pairs
+        self.go_on = go_on
+        self.spread = spread
 
     def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
         image, label, mask = pair
         encoding, policy, latent = self.observe(image, ddf, scale)
+        with self.autocast(image, scale):
+            refined = self.network.act(encoding.skips, latent, ddf, scale)
         group: Group | None = None
         best: Tensor | None = None
         terms: dict[str, Tensor | float] = {}
         if policy is not None and label is not None and self.trajectories > 1:
             with torch.no_grad():
-                latents = policy.sample(self.trajectories, self.tau, generator)
-                rewards, credit, best = self._rewards(image, encoding, latents, label, ddf, scale)
-            group = Group(latents, rewards if credit is None else credit, self.tau)
-            terms = {
+                if self.spread is not None:
+                    with self.autocast(image, scale):
+                        probe = self.network.act(encoding.skips, policy.sample(1, 1.0, generator), ddf, scale)
+                    tau = self.spread / max(float((probe - refined).square().mean().sqrt()), 1e-6)
+                latents = policy.sample(self.trajectories, tau, generator, self.pairs)
+                before = RewardState(label[:, :1], label[:, 1:], ddf, refined.detach())
+                rewards, credit, slope, best = self._rewards(image, encoding, latents, before, scale)
+            group = Group(latents, rewards if credit is None else credit, tau)
+            if slope is not None:
+                group = group._replace(slope=slope.value())
+                terms["spread"] = slope.spread()
+            terms |= {
                 "reward": rewards.mean(),
                 "reward_spread": rewards.std(correction=0),
                 "reward_best": rewards.max(),
             }
-        with self.autocast(image, scale):
-            refined = self.network.act(encoding.skips, latent, ddf, scale)
+            if self.go_on == "mean":
+                best = None
         loss = self.loss_function(image, label, refined, policy, group, mask)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
-            terms["sigma"] = self.tau * policy.log_sigma.detach().exp().mean()
+            terms["sigma"] = tau * policy.log_sigma.detach().exp().mean()
         return StepResult(loss.total, refined if best is None else best, terms)
 
     def _rewards(
-        self, image: Tensor, encoding: Encoding, latents: Tensor, label: Tensor, ddf: Tensor, scale: int
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        self, image: Tensor, encoding: Encoding, latents: Tensor, state: RewardState, scale: int
+    ) -> tuple[Tensor, Tensor | None, FieldSlope | None, Tensor]:
         """Decode all trajectories, ``chunk`` at a time.
 
         Returns:
-            Their rewards ``(J,)``, their local credit ``(J, d, h, w)`` if asked for, and the field of the best.
+            Their rewards ``(J,)``, their credit ``(J, d, h, w)`` at the latent or the slope at the field, if asked for,
+            and the field of the best.
         """
-        state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
+        ddf, refined = state.previous, state.ddf
+        state = self.reward.prepare(state)
         rewards: list[Tensor] = []
         credits: list[Tensor] = []
+        slope = None
+        if self.action == "field":
+            slope = FieldSlope(refined, 1.0 if self.credit is not None else float((2 * scale * self.network.stride) ** 3))
         best, best_reward = ddf, float("-inf")
         for start in range(0, len(latents), self.chunk):
             with self.autocast(image, scale):
                 fields = self.network.act(encoding.skips, latents[start : start + self.chunk], ddf, scale)
             rewards.append(self.reward(state._replace(ddf=fields)))
-            if self.credit is not None:
-                credits.append(around(self.credit(state._replace(ddf=fields)), latents.shape[2:]))
+            earned = rewards[-1]
+            if self.credit is not None:  # expanded at the field that they lie around
+                earned = self.credit(state._replace(previous=refined, ddf=fields))
+            if slope is not None:
+                slope.add(fields, earned)
+            elif self.credit is not None:
+                credits.append(around(earned, latents.shape[2:]))
             j = int(rewards[-1].argmax())
             if float(rewards[-1][j]) > best_reward:
                 best, best_reward = fields[j : j + 1], float(rewards[-1][j])
-        return torch.cat(rewards), torch.cat(credits) if credits else None, best
+        return torch.cat(rewards), torch.cat(credits) if credits else None, slope, best
 
 
 def around(credit: Tensor, size: Sequence[int]) -> Tensor:

@@ -14,7 +14,7 @@ from morphseek_monai.engines import GRPOTrainer, prepare_pairs
 from morphseek_monai.losses import DiffusionLoss, MorphSeekLoss, WarmupLoss
 from morphseek_monai.metrics import RegistrationDice
 from morphseek_monai.networks import MorphSeekNet
-from morphseek_monai.rewards import Reward, RewardState
+from morphseek_monai.rewards import LocalDiceGain, Reward, RewardState
 
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]
@@ -236,3 +236,26 @@ def test_a_coarse_step_trains_what_inference_does(
     ddf = trainer.refine(prepare_pairs(batch).pair(0), torch.zeros_like(start(batch)), generator(), 2).ddf
     ddf = trainer.refine(prepare_pairs(batch).pair(0), ddf.detach(), generator(), 1).ddf
     torch.testing.assert_close(ddf, net(batch["image"]))
+
+
+def test_learns_where_the_field_earned(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    """Hard Dice alone, without soft Dice or similarity, overfits a pair once the displacement is what is credited."""
+    net, batch = make_net(steps=2, flow_std=1e-2), make_batch()
+    dice = RegistrationDice(3)
+    before = dice(net(batch["image"]).detach(), batch["label"]).mean()
+    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
+    trainer = make_trainer(
+        GRPOTrainer,
+        [batch] * 30,
+        net,
+        optimizer=torch.optim.Adam,
+        lr=0.003,
+        loss_function=loss,
+        action="field",
+        credit=LocalDiceGain(3),
+        spread=0.3,
+        pairs=True,
+    )
+    trainer.run()
+    assert dice(net(batch["image"]).detach(), batch["label"]).mean() > before + 0.1
+    assert trainer.state.output[0]["terms"]["spread"] == pytest.approx(0.3, rel=0.5)
