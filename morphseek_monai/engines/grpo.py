@@ -32,7 +32,7 @@ class GRPOTrainer(RefinementTrainer):
     contributes the terms that need no label.
 
     Logged beside the loss terms: ``reward`` (mean of the group), ``reward_spread`` (its standard deviation),
-    ``reward_best``, ``sigma``.
+    ``reward_best``, ``sigma`` (of the draw), and for ``action="field"`` ``spread`` (of the displacements, in voxels).
 
     Args:
         reward: rates the trajectories of a step, without gradient.
@@ -40,16 +40,25 @@ class GRPOTrainer(RefinementTrainer):
         tau: temperature of the draw. The warm-up, at tau = 0, lets sigma grow without seeing its noise; 1.0 then draws
             trajectories that are far worse than the mean, 0.25 (the bundles' choice) starts near it.
         chunk: trajectories decoded together. 1 costs the least memory; more is faster on a GPU.
-        credit: rates the trajectories place by place, ``(J, D, H, W)``, e.g.
-            :class:`~morphseek_monai.rewards.LocalDiceGain`. The policy term then compares at each place of the latent
-            what the trajectories did around it, averaged over the decoder's reach (27 places of the latent), instead of
-            giving a thousand places the same praise. ``reward`` still chooses the best. None (default) gives all
-            places the reward, as the paper does.
+        credit: rates the trajectories voxel by voxel, ``(J, D, H, W)``, e.g.
+            :class:`~morphseek_monai.rewards.LocalDiceGain`, for the policy term; ``reward`` still chooses the best.
+            None (default) gives the whole trajectory its reward, as the paper does.
+        action: what the policy term credits. ``"latent"`` (default, the paper's): the latent, by its log-density; local
+            credit is averaged over the decoder's reach (27 places of the latent). ``"field"``: the displacements that
+            it was decoded to, by :class:`~morphseek_monai.losses.FieldSlope`, which teaches the decoder too and has
+            far less noise (``docs/benchmarks/policy.md``). Its unit is the reward's own, so that a policy weight
+            compares with the weight of the soft Dice.
+        spread: root mean square that the samples' displacements shall deviate by, along an axis, in voxels; the
+            temperature is then found anew for each step from one more trajectory, and ``tau`` not used. For
+            ``action="field"``: training changes what a latent moves, and samples that no longer cross a label's
+            border, or lie voxels from it, teach nothing or the wrong thing. 0.25 is what was tried; None (default)
+            keeps ``tau``.
+        pairs: draw the noise in pairs of opposite sign; see :meth:`~morphseek_monai.networks.LatentPolicy.sample`.
         kwargs: see :class:`RefinementTrainer`.
 
     Raises:
-        ValueError: When ``trajectories`` or ``chunk`` is below 1, ``tau`` is not positive, or J > 1 trajectories are
-            asked of a network without a policy.
+        ValueError: When ``trajectories`` or ``chunk`` is below 1, ``tau`` or ``spread`` is not positive, ``action`` is
+            neither of the two, or J > 1 trajectories are asked of a network without a policy.
     """
 
     def __init__(
@@ -62,7 +71,6 @@ class GRPOTrainer(RefinementTrainer):
         credit: Reward | None = None,
         action: str = "latent",
         pairs: bool = False,
-        go_on: str = "best",
         spread: float | None = None,
         **kwargs: Any,
     ) -> None:
@@ -72,6 +80,10 @@ class GRPOTrainer(RefinementTrainer):
                 raise ValueError(f"GRPOTrainer() '{name}' must be at least 1, got {value}")
         if tau <= 0:
             raise ValueError(f"GRPOTrainer() 'tau' must be positive, got {tau}; the mean latent needs trajectories=1")
+        if spread is not None and spread <= 0:
+            raise ValueError(f"GRPOTrainer() 'spread' must be positive or None, got {spread}")
+        if action not in ("latent", "field"):
+            raise ValueError(f"GRPOTrainer() 'action' must be 'latent' or 'field', got {action!r}")
         if trajectories > 1 and self.network.head is None:
             raise ValueError(
                 "GRPOTrainer() 'trajectories' above 1 need MorphSeekNet(policy='gaussian'); set trajectories=1"
@@ -83,7 +95,6 @@ class GRPOTrainer(RefinementTrainer):
         self.credit = credit
         self.action = action
         self.pairs = pairs
-        self.go_on = go_on
         self.spread = spread
 
     def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
@@ -95,12 +106,14 @@ class GRPOTrainer(RefinementTrainer):
         group: Group | None = None
         best: Tensor | None = None
         terms: dict[str, Tensor | float] = {}
+        tau = self.tau
         if policy is not None and label is not None and self.trajectories > 1:
             with torch.no_grad():
                 if self.spread is not None:
                     with self.autocast(image, scale):
                         probe = self.network.act(encoding.skips, policy.sample(1, 1.0, generator), ddf, scale)
-                    tau = self.spread / max(float((probe - refined).square().mean().sqrt()), 1e-6)
+                    # a decoder that ignores the latent must not ask for an infinite temperature
+                    tau = self.spread / max(float((probe - refined).square().mean().sqrt()), 1e-3 * self.spread)
                 latents = policy.sample(self.trajectories, tau, generator, self.pairs)
                 before = RewardState(label[:, :1], label[:, 1:], ddf, refined.detach())
                 rewards, credit, slope, best = self._rewards(image, encoding, latents, before, scale)
@@ -113,8 +126,6 @@ class GRPOTrainer(RefinementTrainer):
                 "reward_spread": rewards.std(correction=0),
                 "reward_best": rewards.max(),
             }
-            if self.go_on == "mean":
-                best = None
         loss = self.loss_function(image, label, refined, policy, group, mask)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
@@ -135,8 +146,8 @@ class GRPOTrainer(RefinementTrainer):
         rewards: list[Tensor] = []
         credits: list[Tensor] = []
         slope = None
-        if self.action == "field":
-            slope = FieldSlope(refined, 1.0 if self.credit is not None else float((2 * scale * self.network.stride) ** 3))
+        if self.action == "field":  # what one place of the latent moves: its own voxels and half of those around
+            slope = FieldSlope(refined, together=float((2 * scale * self.network.stride) ** 3))
         best, best_reward = ddf, float("-inf")
         for start in range(0, len(latents), self.chunk):
             with self.autocast(image, scale):

@@ -14,14 +14,16 @@ class FieldSlope:
     """Gradient of the expected reward by the mean field, estimated from J sampled fields at constant memory.
 
     The policy draws latents, but what is rewarded is the field that they decode to. A voxel's displacement has three
-    dimensions where the latent has thousands, most of which the decoder ignores; so six samples say much about the one and
-    next to nothing about the other. For Gaussian displacements the gradient is the score function's (Stein's identity), ::
+    dimensions where the latent has thousands; so six samples say much about the one and next to nothing about the
+    other. For Gaussian displacements the gradient is the score function's (Stein's identity), ::
 
         d E[c(x)] / d mean u(x) = Cov(c(x), u(x)) / Var u(x)
 
-    with ``c(x)`` what was earned at ``x``. It is exact for a reward that is a sum over the voxels of functions of their own
-    displacement, as hard Dice is to first order. One reward for the whole field is credited to every voxel alike: its
-    covariance then sees all displacements that move together, and is divided by their number.
+    with ``c(x)`` what was earned at ``x``. It is exact for a reward that is a sum over the voxels of functions of their
+    own displacement, as hard Dice is to first order. One reward for the whole field is credited to every voxel alike:
+    its covariance then sees all displacements that move together, and is divided by their number.
+
+    The variance is one number a voxel: the mean over the three axes, and over a window.
 
     Args:
         reference: field near the samples, ``(1, 3, D, H, W)`` in voxels; deviations are taken from it, for precision.

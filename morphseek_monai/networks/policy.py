@@ -60,8 +60,8 @@ class LatentPolicy(NamedTuple):
             n: how many.
             tau: temperature.
             generator: source of the noise.
-            pairs: draw half of the noise and take it with both signs, so that the mean of the latents is exact and whatever a
-                reward has of even order cancels in its slope; of an odd ``n`` the last stands alone.
+            pairs: draw half of the noise and take it with both signs, so that the mean of the latents is exact and
+                whatever a reward has of even order cancels in its slope; of an odd ``n`` one stands alone.
 
         Raises:
             ValueError: When the policy holds more than one pair; a group belongs to one pair.
