@@ -35,7 +35,7 @@ class Field(NamedTuple):
 class PointMap(NamedTuple):
     """Points of one image -> points of another, RAS mm.
 
-    It holds what was computed and nothing else; :func:`~morphseek_monai.spatial.transform.to_itk` makes an ITK
+    It holds what was computed and nothing else; :func:`~morphseek_monai.spatial.transform.composite` makes an ITK
     transform of it.
 
     Attributes:
