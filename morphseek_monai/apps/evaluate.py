@@ -1,4 +1,4 @@
-"""``morphseek evaluate``: numbers of one registered pair, or of a folder of Learn2Reg fields."""
+"""``morphseek evaluate``: numbers of one registered pair, or of a folder of fields as challenges count them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+_CHALLENGES = ("learn2reg", "lumir")
+
 
 def evaluate(
     registration: str | None = None,
@@ -28,14 +30,16 @@ def evaluate(
     dataset_dir: str | None = None,
     labels: Sequence[int] | None = None,
     masked: bool = False,
+    challenge: str | None = None,
     out: str | None = None,
 ) -> str:
-    """Measure a registration: Dice, HD95 in mm, landmarks in mm, folding; or fields as Learn2Reg's scorer does.
+    """Measure a registration: Dice, HD95 in mm, landmarks in mm, folding; or fields as a challenge's scorer does.
 
     One pair: --registration (or --transform) with label maps, landmarks or both, each on its own image's grid. Labels
     are warped once, by nearest neighbour; a label that only one map has does not count.
 
-    Learn2Reg: --l2r_fields with --dataset_dir, for the pairs of registration_val.
+    A challenge: --l2r_fields with --dataset_dir, for the pairs of registration_val; its numbers are those of its
+    leaderboard, which are defined otherwise than ours. lumir has the non-diffeomorphic volume in the place of SDlogJ.
 
     Args:
         registration: folder that morphseek register wrote.
@@ -48,9 +52,10 @@ def evaluate(
         grid: the fixed image, where --transform comes without label maps.
         l2r_fields: folder of disp_*.nii.gz.
         dataset_dir: the Learn2Reg folder.
-        labels: Learn2Reg: label ids that count, by default all that the data set names.
+        labels: of a challenge: label ids that count, by default all that the data set names, for lumir its 133.
         masked: Learn2Reg: LogJacDetStd inside the fixed image's mask.
-        out: file for the numbers, .json or .csv (Learn2Reg: .json, laid out as the official one).
+        challenge: learn2reg (default) or lumir, whose scorer is meant.
+        out: file for the numbers, .json or .csv (of a challenge: .json, laid out as the official one).
 
     Returns:
         a table.
@@ -61,17 +66,16 @@ def evaluate(
     if l2r_fields is not None or dataset_dir is not None:
         if l2r_fields is None or dataset_dir is None or any(option is not None for option in pair):
             raise DataError("evaluate: --l2r_fields goes with --dataset_dir and without the options of one pair")
-        from ..evaluation.learn2reg import evaluate_learn2reg
-        from ..evaluation.text import learn2reg_table
+        result = _challenge(challenge or _CHALLENGES[0], str(l2r_fields), str(dataset_dir), labels, masked)
+        from ..evaluation.text import challenge_table
 
-        result = evaluate_learn2reg(str(l2r_fields), str(dataset_dir), labels=_ids(labels), masked=bool(masked))
         if out is not None:
             # NaN and Infinity are what the official file has for labels that are missing or lost
             with atomic_output(str(out)) as temporary:
                 temporary.write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
-        return learn2reg_table(result)
-    if labels is not None or masked:
-        raise DataError("evaluate: --labels and --masked belong to --l2r_fields; leave them out")
+        return challenge_table(result)
+    if labels is not None or masked or challenge is not None:
+        raise DataError("evaluate: --challenge, --labels and --masked belong to --l2r_fields; leave them out")
     scores, landmarks, regularity = _one_pair(*pair)
     from ..evaluation.text import pair_table, write_pair
 
@@ -127,10 +131,25 @@ def _one_pair(
     return scores, landmarks, score_field(phi, where)
 
 
-def _ids(labels: Any) -> list[int] | None:
+def _challenge(challenge: str, fields: str, dataset_dir: str, labels: Any, masked: bool) -> dict[str, Any]:
+    if challenge not in _CHALLENGES:
+        raise DataError(f"evaluate: --challenge must be one of {', '.join(_CHALLENGES)}, got {challenge}; correct it")
+    if challenge == "lumir":
+        if masked:
+            raise DataError("evaluate: --masked belongs to --challenge learn2reg; leave it out")
+        from ..evaluation.lumir import LUMIR_LABELS, evaluate_lumir
+
+        return evaluate_lumir(fields, dataset_dir, labels=_ids(labels, background=True) or LUMIR_LABELS)
+    from ..evaluation.learn2reg import evaluate_learn2reg
+
+    return evaluate_learn2reg(fields, dataset_dir, labels=_ids(labels), masked=bool(masked))
+
+
+def _ids(labels: Any, background: bool = False) -> list[int] | None:
     if labels is None:
         return None
     ids = [labels] if isinstance(labels, int) else list(labels)
-    if not ids or not all(isinstance(index, int) and index != 0 for index in ids):
-        raise DataError(f"evaluate: --labels must be ids other than 0, such as 1,2,3, got {labels!r}")
+    if not ids or not all(isinstance(index, int) and (index != 0 or background) for index in ids):
+        kind = "ids" if background else "ids other than 0"
+        raise DataError(f"evaluate: --labels must be {kind}, such as 1,2,3, got {labels!r}")
     return ids

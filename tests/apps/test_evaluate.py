@@ -97,6 +97,22 @@ def test_a_folder_of_learn2reg_fields(phantom: Path, tmp_path: Path, capsys: pyt
     assert f"{content['aggregates']['DSC']['mean']:.4f}" in lines[3]
 
 
+def test_lumir_has_its_own_metrics_and_tells_what_is_lost(
+    phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("0003_0004", 0), ("0004_0003", 40)):
+        field = np.full((32, 32, 32, 3), value, np.float32)
+        nib.save(nib.Nifti1Image(field, np.eye(4)), tmp_path / f"disp_{name}.nii.gz")
+    options = ["--l2r_fields", str(tmp_path), "--dataset_dir", str(phantom), "--challenge", "lumir", "--labels", "0,2"]
+    main(["evaluate", *options, "--out", str(tmp_path / "metrics.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].replace("diffeomorphic Volumes", "").split() == ["PAIR", "DSC", "HD95", "Non-", "njd_percent"]
+    assert lines[-1] == "0004_0000<--0003_0000: 1 label is lost in warping, so HD95 is infinite"
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["aggregates"]["HD95"]["mean"] == np.inf
+    assert content["aggregates"]["Non-diffeomorphic Volumes"] == {"mean": 0, "std": 0, "30": 0}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -105,6 +121,9 @@ def test_a_folder_of_learn2reg_fields(phantom: Path, tmp_path: Path, capsys: pyt
         (["--registration", "{folder}", "--moving_points", "a.csv"], "--fixed_points goes with --moving_points"),
         (["--transform", "{folder}/transform.h5"], "needs --fixed_label or --grid FIXED"),
         (["--registration", "{folder}", "--labels", "1,2"], "--labels and --masked belong to --l2r_fields"),
+        (["--registration", "{folder}", "--challenge", "lumir"], "--challenge, --labels and --masked belong to"),
+        (["--l2r_fields", "a", "--dataset_dir", "b", "--challenge", "x"], "must be one of learn2reg, lumir, got x"),
+        (["--l2r_fields", "a", "--dataset_dir", "b", "--challenge", "lumir", "--masked"], "--masked belongs to"),
         (["--l2r_fields", "{folder}"], "--l2r_fields goes with --dataset_dir"),
         (["--l2r_fields", "a", "--dataset_dir", "b", "--grid", "c"], "without the options of one pair"),
         (["--l2r_fields", "a", "--dataset_dir", "b", "--labels", "one"], "--labels must be ids other than 0"),
