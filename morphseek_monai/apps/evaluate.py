@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.errors import DataError
 from ..base.files import atomic_output, require_file, require_scan
+from ..base.option_text import PathText, TransformText
 
 if TYPE_CHECKING:
     from ..evaluation.pair import LabelScore, Landmarks, Regularity
@@ -18,20 +19,20 @@ _CHALLENGES = ("learn2reg", "lumir")
 
 
 def evaluate(
-    registration: str | None = None,
-    transform: str | None = None,
-    fixed_label: str | None = None,
-    moving_label: str | None = None,
-    fixed_points: str | None = None,
-    moving_points: str | None = None,
+    registration: PathText | None = None,
+    transform: TransformText | None = None,
+    fixed_label: PathText | None = None,
+    moving_label: PathText | None = None,
+    fixed_points: PathText | None = None,
+    moving_points: PathText | None = None,
     space: str | None = None,
-    grid: str | None = None,
-    l2r_fields: str | None = None,
-    dataset_dir: str | None = None,
+    grid: PathText | None = None,
+    l2r_fields: PathText | None = None,
+    dataset_dir: PathText | None = None,
     labels: Sequence[int] | None = None,
     masked: bool = False,
     challenge: str | None = None,
-    out: str | None = None,
+    out: PathText | None = None,
 ) -> str:
     """Measure a registration: Dice, HD95 in mm, landmarks in mm, folding; or fields as a challenge's scorer does.
 
