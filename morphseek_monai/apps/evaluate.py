@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import DataError
@@ -70,19 +72,32 @@ def evaluate(
         result = _challenge(challenge or _CHALLENGES[0], str(l2r_fields), str(dataset_dir), labels, masked)
         from ..evaluation.text import challenge_table
 
+        text = challenge_table(result)
         if out is not None:
-            # NaN and Infinity are what the official file has for labels that are missing or lost
-            with atomic_output(str(out)) as temporary:
+            with _printed_anyway(text), atomic_output(str(out)) as temporary:
+                # NaN and Infinity are what the official file has for labels that are missing or lost
                 temporary.write_text(json.dumps(result, indent=4) + "\n", encoding="utf-8")
-        return challenge_table(result)
+        return text
     if labels is not None or masked or challenge is not None:
         raise DataError("evaluate: --challenge, --labels and --masked belong to --l2r_fields; leave them out")
-    scores, landmarks, regularity = _one_pair(*pair)
+    scores, landmarks, regularity, notices = _one_pair(*pair)
     from ..evaluation.text import pair_table, write_pair
 
+    text = "\n".join([pair_table(scores, landmarks, regularity), *(f"notice: {notice}" for notice in notices)])
     if out is not None:
-        write_pair(str(out), scores, landmarks, regularity)
-    return pair_table(scores, landmarks, regularity)
+        with _printed_anyway(text):
+            write_pair(str(out), scores, landmarks, regularity)
+    return text
+
+
+@contextmanager
+def _printed_anyway(text: str) -> Iterator[None]:
+    """What was computed is not lost where its file cannot be written."""
+    try:
+        yield
+    except DataError:
+        sys.stdout.write(f"{text}\n")
+        raise
 
 
 def _one_pair(
@@ -94,7 +109,7 @@ def _one_pair(
     moving_points: str | None,
     space: str | None,
     grid: str | None,
-) -> tuple[list[LabelScore], tuple[Landmarks, Landmarks] | None, Regularity]:
+) -> tuple[list[LabelScore], tuple[Landmarks, Landmarks] | None, Regularity, list[str]]:
     if (registration is None) == (transform is None):
         raise DataError("evaluate: give either --registration DIR or --transform FILE")
     for name, two in (("label", (fixed_label, moving_label)), ("points", (fixed_points, moving_points))):
@@ -119,9 +134,11 @@ def _one_pair(
         phi = folder.transform_from("fixed")
         where = where or folder.fixed
     scores: list[LabelScore] = []
+    notices: list[str] = []
     if fixed_label is not None and moving_label is not None:
         fixed, moving = (read_scan(str(path), "label") for path in (fixed_label, moving_label))
         scores = score_labels(fixed, moving, phi)
+        notices = [*fixed.notices, *moving.notices]
         where = where or fixed.grid
     if where is None:
         raise DataError("evaluate: --transform needs --fixed_label or --grid FIXED, where the field is measured")
@@ -129,7 +146,7 @@ def _one_pair(
     if fixed_points is not None and moving_points is not None:
         of_fixed, of_moving = (read_points(str(path), space).points for path in (fixed_points, moving_points))
         landmarks = (score_points(of_fixed, of_moving), score_points(of_fixed, of_moving, phi))
-    return scores, landmarks, score_field(phi, where)
+    return scores, landmarks, score_field(phi, where), notices
 
 
 def _challenge(challenge: str, fields: str, dataset_dir: str, labels: Any, masked: bool) -> dict[str, Any]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import struct
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -111,6 +115,46 @@ def test_lumir_has_its_own_metrics_and_tells_what_is_lost(
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert content["aggregates"]["HD95"]["mean"] == np.inf
     assert content["aggregates"]["Non-diffeomorphic Volumes"] == {"mean": 0, "std": 0, "30": 0}
+
+
+@pytest.mark.parametrize("slope", [1 / 255, 0.99998 / 255])
+def test_label_maps_saved_with_a_slope_have_the_same_dice(
+    slope: float, registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ids 2 and 7 come back as 2.0000001 or 6.99986."""
+    main(["evaluate", "--registration", str(registered), *labels(registered)])
+    plain = capsys.readouterr().out
+    for name in ("fixed_label", "moving_label"):
+        image = nib.load(registered / f"{name}.nii.gz")
+        stored = nib.Nifti1Image(np.asarray(image.dataobj).astype(np.int16) * 255, image.affine)
+        nib.save(stored, tmp_path / f"{name}.nii")
+        data = bytearray((tmp_path / f"{name}.nii").read_bytes())
+        data[112:120] = struct.pack("<2f", slope, 0)  # scl_slope, scl_inter
+        (tmp_path / f"{name}.nii").write_bytes(bytes(data))
+        assert not np.isin(nib.load(tmp_path / f"{name}.nii").get_fdata(), [0, 2, 7]).all()
+    maps = ["--fixed_label", str(tmp_path / "fixed_label.nii"), "--moving_label", str(tmp_path / "moving_label.nii")]
+    main(["evaluate", "--registration", str(registered), *maps])
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith("notice: ")]
+    assert [line for line in lines if line not in told] == plain.splitlines()
+    assert len(told) == 2 and all("round" in line for line in told), told
+
+
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_numbers_whose_file_cannot_be_written_are_printed(
+    ending: str, registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Any, target: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    monkeypatch.setattr(os, "replace", full)
+    grid = ["--transform", str(registered / "transform.h5"), "--grid", str(registered / "fixed.nii.gz")]
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *grid, "--out", str(tmp_path / f"r.{ending}")])
+    printed = capsys.readouterr()
+    assert stop.value.code == 2 and printed.out.startswith("field: 0 % folded, SDlogJ 0.1")
+    assert f"r.{ending} cannot be written (No space left on device); give a writable folder" in printed.err
+    assert printed.err.count("\n") == 1 and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
