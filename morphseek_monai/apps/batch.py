@@ -14,7 +14,7 @@ from ..base.option_text import PathText
 from ..base.progress import progress
 from ..base.terminable import terminable
 from ..evaluation.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
-from .register import Verdict, require_writable
+from .register import VerdictExit, require_writable
 
 if TYPE_CHECKING:
     from ..registration.batch.run import Share
@@ -66,7 +66,7 @@ def batch(pairs: PathText, out: PathText, overwrite: bool = False, jobs: int = 1
     text = _text(outcomes, folder)
     code = EXIT_CODES[_worst(outcomes)]
     if code and share.world == 1:
-        raise Verdict(text, code)
+        raise VerdictExit(text, code)
     return text
 
 
