@@ -27,7 +27,7 @@ from ..batch.table import PairRow
 from ..folder import read_registration
 from ..options import RegisterOptions
 from ..record import versions
-from .atlases import Atlases, find_atlases, read_labels
+from .atlases import find_atlases, read_labels
 from .fusion import fuse_slabs
 from .structures import structure_rows
 from .voters import Voters, store_voters
@@ -90,8 +90,8 @@ def segment(
     if not used:
         first, reason = next(iter(left_out.items()))
         raise DataError(
-            f"segment: none of {len(left_out)} atlases is left, the first, {first}, since {reason:.200}; give others, or"
-            " other options"
+            f"segment: none of {len(left_out)} atlases is left, not {first}, since {reason:.200}; give others, or other"
+            " options"
         )
     with alone(folder), removed(folder / name for name in FILES), _scratch(folder) as scratch:
         voters, have = [], dict[int, int]()

@@ -1,4 +1,4 @@
-"""An atlas that is registered to a scan, on disk, read slab by slab: memory does not grow with the number of atlases."""
+"""An atlas registered to a scan, on disk and read slab by slab: memory does not grow with the number of atlases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Voters", "store_voters"]
 
 
 class Voters(NamedTuple):
-    """The eight voxels of an atlas around each voxel of a scan, all of which vote by their share in linear interpolation.
+    """The eight voxels of an atlas around each voxel of a scan, which vote by their share in linear interpolation.
 
     That is the fusion of linearly interpolated label probabilities, without one volume per label.
 

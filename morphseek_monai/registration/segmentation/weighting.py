@@ -17,7 +17,7 @@ __all__ = ["local_weights"]
 
 # chosen on hippocampi that docs/benchmarks/segment.md does not report
 RADIUS = 3  # voxels on either side
-POWER = 3.0
+POWER = 4.0
 PERFECT = 0.02  # added to the distance: nobody is infinitely right
 
 

@@ -73,6 +73,8 @@ def align_series(
     """
     if transform not in TRANSFORMS:
         raise DataError(f"align-series: --transform must be rigid or deformable, got {transform!r}; correct it")
+    require_whole("align-series: --seed", seed)
+    options = options or RegisterOptions(steps=0)
     folder = Path(os.path.abspath(out))  # libraries change the working folder
     volumes = Series(series, interpolation)
     if reference is not None:
@@ -105,7 +107,7 @@ def align_series(
         record = {
             "series": volumes.scan.name, "transform": transform, "reference": first, "interpolation": interpolation,
             "seed": seed, "outside": volumes.outside, **motion_record(rows, volumes.grid.centre),
-            "notices": list(volumes.scan.notices), "options": options.record() if options else {},
+            "notices": list(volumes.scan.notices), "options": options.record() if transform == "deformable" else {},
         }  # fmt: skip
         write_json(folder / "series.json", record)
     return record

@@ -19,7 +19,7 @@ __all__ = ["deform"]
 
 
 def deform(
-    volumes: Series, number: int, mean: NDArray[Any], matrix: NDArray[Any], options: RegisterOptions | None = None
+    volumes: Series, number: int, mean: NDArray[Any], matrix: NDArray[Any], options: RegisterOptions
 ) -> tuple[PointMap | None, str]:
     """Register one volume to the mean.
 
@@ -28,13 +28,13 @@ def deform(
         number: of the volume.
         mean: ``(X, Y, Z)``.
         matrix: ``(4, 4)``, RAS mm, points of the mean -> points of the volume: where it starts.
-        options: of the registration; None leaves the network out.
+        options: of the registration, but for ``affine``.
 
     Returns:
         points of the mean -> points of the volume, or None where the registration failed, or ended in an error; and
         what is to be told of it, nothing where it succeeded.
     """
-    chosen = updated(options or RegisterOptions(steps=0), {"affine": matrix})
+    chosen = updated(options, {"affine": matrix})
     images: list[Any] = [
         nib.Nifti1Image(array, volumes.scan.affine)  # type: ignore[no-untyped-call]
         for array in (mean, volumes.volume(number).astype("float32"))

@@ -1,4 +1,4 @@
-"""Rigid maps as the numbers that people look at: shifts, turns, and how far the head went from one volume to the next."""
+"""Rigid maps as the numbers that people look at: shifts, turns, and the way from one volume to the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rigid map that brings one volume of a series to another: the contrasts are one, and so plain correlation serves."""
+"""The rigid map from one volume of a series to another: the contrast is the same, and plain correlation serves."""
 
 from __future__ import annotations
 
