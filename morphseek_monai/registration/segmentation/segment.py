@@ -81,47 +81,54 @@ def segment(
     options = options or RegisterOptions(report=False)
     scan = read_scan(image, "image", options.frames[0])
     found = find_atlases(atlases, image, options)
-    run_batch(found.rows, folder / "atlases")
-    lines = {row.name: _outcome(row, folder / "atlases" / row.name) for row in found.rows}
-    left_out = {**found.left_out, **{name: line["left_out"] for name, line in lines.items() if "left_out" in line}}
-    for name, reason in left_out.items():
-        LOG.info("notice: atlas %s is left out: %s", name, reason)
-    used = [row for row in found.rows if row.name not in left_out]
-    if not used:
-        first, reason = next(iter(left_out.items()))
-        raise DataError(
-            f"segment: none of {len(left_out)} atlases is left, not {first}, since {reason:.200}; give others, or other"
-            " options"
-        )
-    with alone(folder), removed(folder / name for name in FILES), _scratch(folder) as scratch:
-        voters, have = [], dict[int, int]()
-        for row in used:
-            labels = read_labels(found.labels[row.name])
-            voters.append(_voters(scan, labels, folder / "atlases" / row.name, scratch / row.name, fusion))
-            for label in np.unique(labels.array):
-                have[int(label)] = have.get(int(label), 0) + 1
-        fused = fuse_slabs(voters, scan.grid)
-        del voters
+    with alone(folder), removed(folder / name for name in FILES):
+        run_batch(found.rows, folder / "atlases")
+        lines = [_outcome(row, folder / "atlases" / row.name) for row in found.rows]
+        lines += [{"name": name, "left_out": reason} for name, reason in found.left_out.items()]
+        used = _used(found.rows, lines)
+        with _scratch(folder) as scratch:
+            voters, have = [], dict[int, int]()
+            for row in used:
+                labels = read_labels(found.labels[row.name])
+                voters.append(_voters(scan, labels, folder / "atlases" / row.name, scratch / row.name, fusion))
+                for label in np.unique(labels.array).tolist():
+                    have[int(label)] = have.get(int(label), 0) + 1
+            fused = fuse_slabs(voters, scan.grid)
+            del voters  # the files are open
         rows = structure_rows(fused, scan.grid, have)
-        notices = _notices(rows, fused.agreement, lines, scan)
-        ids = fused.labels.astype(np.result_type(*(np.min_scalar_type(int(end)) for end in (min(have), max(have)))))
-        write_scan(folder / "labels.nii.gz", ids, scan.grid, scan)
-        write_scan(folder / "agreement.nii.gz", fused.agreement, scan.grid, scan)
-        write_csv(folder / "structures.csv", rows)
         shares = [row["agreement"] for row in rows if row["voxels"]]
         record = {
             "image": scan.name,
             "fusion": fusion,
             "agreement": round(float(np.mean(shares)), 5) if shares else None,
             "structures": rows,
-            "atlases": [*lines.values(), *({"name": name, "left_out": why} for name, why in found.left_out.items())],
+            "atlases": lines,
             "used": len(used),
-            "notices": notices,
+            "notices": _notices(rows, fused.agreement, lines, scan),
             "options": options.record(),
             "versions": versions(),
         }
+        smallest = np.result_type(*(np.min_scalar_type(end) for end in (min(have), max(have))))
+        write_scan(folder / "labels.nii.gz", fused.labels.astype(smallest), scan.grid, scan)
+        write_scan(folder / "agreement.nii.gz", fused.agreement, scan.grid, scan)
+        write_csv(folder / "structures.csv", rows)
         write_json(folder / "segment.json", record)
     return record
+
+
+def _used(rows: list[PairRow], lines: list[dict[str, Any]]) -> list[PairRow]:
+    """Tell which atlases are left out, and return the others."""
+    left_out = {line["name"]: line["left_out"] for line in lines if "left_out" in line}
+    for name, reason in left_out.items():
+        LOG.info("notice: atlas %s is left out: %s", name, reason)
+    used = [row for row in rows if row.name not in left_out]
+    if not used:
+        first, reason = next(iter(left_out.items()))
+        raise DataError(
+            f"segment: none of {len(left_out)} atlases is left, not {first}, since {reason:.200}; give others, or other"
+            " options"
+        )
+    return used
 
 
 def _outcome(row: PairRow, folder: Path) -> dict[str, Any]:
@@ -149,9 +156,9 @@ def _voters(scan: Scan, labels: Scan, registered: Path, scratch: Path, fusion: s
     return store_voters(scratch, labels, points, weights, scan.grid)
 
 
-def _notices(rows: list[dict[str, Any]], agreement: Any, lines: dict[str, Any], scan: Scan) -> list[str]:
+def _notices(rows: list[dict[str, Any]], agreement: Any, lines: list[dict[str, Any]], scan: Scan) -> list[str]:
     notices = list(scan.notices)
-    doubtful = [name for name, line in lines.items() if line.get("verdict") == DOUBTFUL]
+    doubtful = [line["name"] for line in lines if line.get("verdict") == DOUBTFUL]
     if doubtful:
         notices.append(f"the registrations of {len(doubtful)} atlases are doubtful: {', '.join(doubtful)}")
     lost = [str(row["label"]) for row in rows if not row["voxels"]]

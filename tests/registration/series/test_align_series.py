@@ -13,7 +13,6 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from .scene import AFFINE, CENTRE, SIZE, pose, volume, write_series
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.scan import write_scan
@@ -23,6 +22,8 @@ from morphseek_monai.registration.series.align_series import align_series
 from morphseek_monai.registration.series.rigid_search import RigidSearch
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.point_map import PointMap
+
+from .scene import AFFINE, CENTRE, SIZE, pose, volume, write_series
 
 POSES = (((0, 0, 0), (0, 0, 0)), ((0.2, -0.1, 0.3), (0.1, -0.2, 0.05)), ((-1, 2, 1.5), (2, -1, 3)))
 FLIP = np.array([-1.0, -1.0, 1.0])
