@@ -100,7 +100,7 @@ def align_series(
         _write_images(folder, volumes, maps)
         for number in range(len(volumes)):
             points = maps.get(number, PointMap((np.eye(4),)))
-            ending = "tfm" if len(points.steps) == 1 else "h5"
+            ending = "tfm" if len(points.maps) == 1 else "h5"
             write_transform(folder / f"transforms/volume_{number:04d}.{ending}", points)
         rows = motion_rows(len(volumes), matrices, volumes.grid.centre, correlations, faults)
         write_csv(folder / "motion.csv", rows)
