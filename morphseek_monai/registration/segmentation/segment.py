@@ -140,7 +140,9 @@ def _outcome(row: PairRow, folder: Path) -> dict[str, Any]:
         return {**told, "left_out": line["error"]}
     if line["verdict"] == FAILED:
         checks = json.loads((folder / RESULT).read_text(encoding="utf-8"))["checks"]
-        reasons = ", ".join(f"{check['name']} {check['value']:.3g}" for check in checks if check["outcome"] == FAILED)
+        bad = {check["name"]: check["value"] for check in checks if check["outcome"] == FAILED}
+        # JSON has null for what is not finite
+        reasons = ", ".join(f"{name} {float('nan') if value is None else value:.3g}" for name, value in bad.items())
         return {**told, "left_out": f"its registration failed ({reasons})"}
     return told
 

@@ -81,7 +81,7 @@ class Registered:
         write_scan(folder / "warped.nii.gz", np.roll(image.array, -shift, axis=0), GRID)
         write_transform(folder / "transform.h5", self.forward)
         entry = {"size": list(SIZE), "affine": GRID.affine.tolist()}
-        checks = [{"name": "folding", "value": 7.125, "outcome": self.verdict}]
+        checks = [{"name": n, "value": v, "outcome": self.verdict} for n, v in (("folding", 7.125), ("inverse", None))]
         record = {"verdict": self.verdict, "metrics": self.metrics, "checks": checks, "fixed": entry, "moving": entry}
         (folder / "result.json").write_text(json.dumps(record))
 
@@ -170,7 +170,7 @@ def test_damaged_atlases_are_left_out_in_one_line_each(desk: Desk, caplog: pytes
     assert sorted(desk.calls) == ["a", "b", "c", "d", "e"]  # nothing is registered for nothing
     left_out = {atlas["name"]: atlas["left_out"] for atlas in record["atlases"] if "left_out" in atlas}
     expected = {
-        "d": "is truncated", "e": "its registration failed (folding 7.12)", "f": "must hold whole numbers",
+        "d": "is truncated", "e": "its registration failed (folding 7.12, inverse nan)", "f": "must hold whole numbers",
         "g": "is empty (0 bytes)", "h": "has no label map", "i": "is empty (0 everywhere)",
     }  # fmt: skip
     assert set(left_out) == set(expected) and all(expected[name] in left_out[name] for name in left_out)
