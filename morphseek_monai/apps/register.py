@@ -103,7 +103,7 @@ def register(
         report=report,
         transforms=transforms,
     )
-    _check(options)
+    check_options(options)
     from morphseek_monai.registration.interchange import requested, write_formats
 
     formats = requested(transforms)
@@ -119,8 +119,12 @@ def register(
     raise VerdictExit(text, EXIT_CODES[result.verdict])
 
 
-def _check(options: RegisterOptions) -> None:
-    """Refuse what the options name and is not there, before the scans are read and the network is loaded."""
+def check_options(options: RegisterOptions) -> None:
+    """Refuse what the options name and is not there, before the scans are read and the network is loaded.
+
+    Raises:
+        DataError: no such affine, bundle or device, or no size of memory.
+    """
     from morphseek_monai.registration.memory.plan import parse_memory
     from morphseek_monai.registration.models.bundles import find_bundle
     from morphseek_monai.registration.models.model import choose_device
