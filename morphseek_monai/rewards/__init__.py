@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .folding_penalty import FoldingPenalty
     from .local_dice_gain import LocalDiceGain
     from .local_distance import LocalDistance
-    from .metric_reward import MetricReward
     from .reward import Reward, RewardState
     from .weighted_reward import WeightedReward
 else:
@@ -22,7 +21,6 @@ __all__ = [
     "FoldingPenalty",
     "LocalDiceGain",
     "LocalDistance",
-    "MetricReward",
     "Reward",
     "RewardState",
     "WeightedReward",
