@@ -135,6 +135,12 @@ BAD_VALUES = [
     ("max_memory", "-8G", "max_memory must be a size such as 8G or 900M, got '-8G'"),
     ("max_memory", "8", "max_memory must be a size such as 8G or 900M, got '8'"),
     ("max_memory", "20M", r"max_memory is .*, the registration needs an estimated .* even on the coarsest grids"),
+    ("fixed_mask", "nowhere.nii", r"fixed mask nowhere\.nii does not exist; correct the path"),
+    ("moving_mask", "nowhere.nii", r"moving mask nowhere\.nii does not exist; correct the path"),
+    ("initial_transform", "nowhere.h5", "initial_transform takes the place of affine, got affine off too; give one"),
+    ("fixed_points", "p.csv", "fixed_points goes with moving_points, the same landmarks line by line; give both"),
+    ("moving_points", "p.csv", "fixed_points goes with moving_points, the same landmarks line by line; give both"),
+    ("space", "RAS", "space is that of fixed_points and moving_points, got RAS alone; leave it out"),
     ("transforms", "itk,minc", "transforms must be of itk, .*, got 'minc'; write --transforms itk,greedy"),
     ("report", "maybe", "report must be True or False, got 'maybe'"),
 ]

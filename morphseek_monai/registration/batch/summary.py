@@ -61,7 +61,8 @@ def _lines(rows: Sequence[PairRow], folder: Path) -> list[dict[str, Any]]:
 
 
 def _line(row: PairRow, folder: Path) -> dict[str, Any] | None:
-    line: dict[str, Any] = {"name": row.name, "fixed": row.fixed, "moving": row.moving}
+    fixed, moving = (one if isinstance(one, str) else ",".join(one) for one in (row.fixed, row.moving))
+    line: dict[str, Any] = {"name": row.name, "fixed": fixed, "moving": moving}
     try:
         if (folder / ERROR).is_file():
             failure = json.loads((folder / ERROR).read_text(encoding="utf-8"))

@@ -14,7 +14,10 @@ from .pictures import data_uri, gradient
 from .planes import PLANES
 from .view import ReportView
 
-STAGES = {"before": "by the headers", "affine": "after the affine", "after": "registered"}
+STAGES = {
+    "before": "by the headers", "affine": "after the affine", "initial": "by the initial transform",
+    "after": "registered",
+}  # fmt: skip
 
 
 def make_page(view: ReportView, panels: Panels) -> str:
