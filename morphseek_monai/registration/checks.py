@@ -45,7 +45,7 @@ def moved(view: View, ddf: Tensor) -> View:
 
 
 def stage_similarities(pair: NetworkPair) -> dict[str, float]:
-    """Local correlation with the fixed image ``before`` (by the headers) and after the ``affine`` or ``initial`` map."""
+    """Local correlation with the fixed image ``before`` (by the headers) and after ``affine`` or ``initial``."""
     return dict(zip(("before", pair.begin), similarities(pair, [pair.by_headers, pair.view])))
 
 

@@ -238,6 +238,25 @@ class TestAffine:
         assert "fixed.nii.gz must be an image of displacements" in error
 
 
+def test_contrasts_masks_a_start_and_landmarks(scans: Path, done: tuple[Outcome, Path], tmp_path: Path) -> None:
+    image: Any = nib.load(scans / "fixed.nii.gz")
+    nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), tmp_path / "mask.nii.gz")
+    (tmp_path / "points.csv").write_text("x,y,z\n80,90,100\n100,100,90\n")
+    fixed, moving = (f"{scans / name}.nii.gz,{scans / name}.nii.gz" for name in ("fixed", "moving"))
+    points = tmp_path / "points.csv"
+    outcome = run(
+        "--fixed", fixed, "--moving", moving, "--out", tmp_path / "out", *QUICK, "--affine", "auto", "--steps", 0,
+        "--refine", 1, "--initial_transform", done[1] / "transform.h5", "--fixed_mask", tmp_path / "mask.nii.gz",
+        "--fixed_points", points, "--moving_points", points, "--space", "RAS",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    assert names(tmp_path / "out") == FILES | {"warped_2.nii.gz"}
+    record = json.loads((tmp_path / "out/result.json").read_text())
+    assert record["landmarks"]["count"] == 2 and record["fixed"]["mask"] == str(tmp_path / "mask.nii.gz")
+    assert record["moving"]["contrasts"] == [str(scans / "moving.nii.gz")] * 2
+    assert record["affine"]["start"] == str(done[1] / "transform.h5") and "initial" in record["metrics"]
+
+
 def empty(weights: Path) -> None:
     weights.write_bytes(b"")
 
