@@ -10,7 +10,7 @@ from torch import Tensor
 
 SPREAD = 4.0  # voxels of the level, standard deviation: its radius halves from level to level
 LARGEST = 1.0  # voxels that a landmark pulls in one iteration: a quarter of the spread, so that no step folds
-PENALTY = 0.05  # of the similarity, for every voxel of the level that landmarks are off on average
+PENALTY = 0.2  # of the similarity, for every voxel of the level that landmarks are off on average
 
 
 class LandmarkForce:

@@ -148,23 +148,22 @@ def fit_field(
     if coarse:
         roughly = fit(levels=slice(0, coarse))
         start, levels = roughly.ddf, list(roughly.levels)
-    similarity, score = {}, {}
+    similarity: dict[str, float] = {}
+    penalty: dict[str, float] = {}
 
-    def compare(name: str, field: Tensor | None) -> None:
-        similarity[name] = look.similarity(field)
-        score[name] = similarity[name] - look.penalty(field)
+    def score(name: str, field: Tensor | None) -> float:
+        similarity[name], penalty[name] = look.similarity(field), look.penalty(field)
+        return similarity[name] - penalty[name]
 
-    compare(pair.begin, None)
-    compare("coarse", start)
-    least = score[pair.begin]
+    least, coarsely = score(pair.begin, None), score("coarse", start)
     if ddf is not None:
         smooth = _as_smooth(ddf, extent / np.array(sizes[max(coarse - 1, 0)]) / pair.grid.spacing)
-        compare("network", transfer(smooth, pair.grid, grid).to(device))
-        if score["network"] > score["coarse"]:
-            start, origin, least = transfer(ddf, pair.grid, grid).to(device), "network", score["network"]
+        by_network = score("network", transfer(smooth, pair.grid, grid).to(device))
+        if by_network > coarsely:
+            start, origin, least = transfer(ddf, pair.grid, grid).to(device), "network", by_network
     done = fit(start=start, levels=slice(coarse, None), iterations=None if refine == "auto" else int(refine))
     levels += done.levels
-    compare("after", done.ddf)
+    gained = score("after", done.ddf) > least
     record = {
         "optimiser": {
             "start": origin,
@@ -174,8 +173,12 @@ def fit_field(
             "levels": [level._asdict() for level in levels],
         }
     }
-    if unlike or score["after"] > least:
-        return Fitted(done.ddf, pair_similarity(pair, done.ddf, grid), grid, record)
+    met = penalty["after"] < penalty[origin]  # what the user knows of the pair is worth more than its similarity
+    if unlike or gained or met:
+        then, now = similarity[origin], similarity["after"]
+        lost = f"the landmarks cost similarity: {then:.3f} before the optimiser, {now:.3f} after it"
+        notices = [lost] if met and now < then else []
+        return Fitted(done.ddf, pair_similarity(pair, done.ddf, grid), grid, record, notices)
     notice = "the optimisation raises no similarity and is left out"
     return Fitted(ddf, None, pair.grid, record, [notice])
 
