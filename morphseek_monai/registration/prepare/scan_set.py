@@ -61,7 +61,9 @@ def read_scan_set(source: Any, role: str, frame: int | None = None, mask: Any = 
     """
     sources = list(source) if isinstance(source, list | tuple) else [source]
     if not 1 <= len(sources) <= MOST_CONTRASTS:
-        raise DataError(f"{role} must be a scan or 1 to {MOST_CONTRASTS} contrasts of one subject, got {len(sources)}")
+        raise DataError(
+            f"{role} must be a scan or 1 to {MOST_CONTRASTS} contrasts of one subject, got {len(sources)}; name them"
+        )
     scan, *others = (read_scan(one, f"{role} image", frame) for one in sources)
     notices = [*scan.notices]
     for other in others:
