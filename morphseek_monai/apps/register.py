@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.base.files import require_file, require_scan, split_paths
+from morphseek_monai.base.files import require_file, require_scan
+from morphseek_monai.base.option_text import PathText, PathWord, TransformText
 from morphseek_monai.base.progress import progress
 from morphseek_monai.base.terminable import terminable
 from morphseek_monai.evaluation.verdict import EXIT_CODES, SUCCEEDED
@@ -20,22 +22,22 @@ __all__ = ["register"]
 
 
 def register(
-    fixed: str,
-    moving: str,
-    out: str,
-    bundle: str | None = None,
-    affine: str = "auto",
+    fixed: PathText | Sequence[PathText],
+    moving: PathText | Sequence[PathText],
+    out: PathText,
+    bundle: PathWord | None = None,
+    affine: PathWord = "auto",
     modality: str = "auto",
     fixed_modality: str | None = None,
     moving_modality: str | None = None,
     frame: int | None = None,
     fixed_frame: int | None = None,
     moving_frame: int | None = None,
-    fixed_mask: str | None = None,
-    moving_mask: str | None = None,
-    initial_transform: str | None = None,
-    fixed_points: str | None = None,
-    moving_points: str | None = None,
+    fixed_mask: PathText | None = None,
+    moving_mask: PathText | None = None,
+    initial_transform: TransformText | None = None,
+    fixed_points: PathText | None = None,
+    moving_points: PathText | None = None,
     space: str | None = None,
     steps: int | str | None = None,
     samples: int = 0,
@@ -92,12 +94,12 @@ def register(
         raise DataError(f"out must be a folder, got {out!r}; name one")
     if not isinstance(report, bool):
         raise DataError(f"report must be True or False, got {report!r}; correct it")
-    scans = {role: split_paths(text) for role, text in (("fixed", str(fixed)), ("moving", str(moving)))}
-    for role, paths in scans.items():
+    scans = {"fixed": fixed, "moving": moving}
+    for role, given in scans.items():
+        scans[role] = paths = [str(path) for path in (given if isinstance(given, list | tuple) else [given])]
         for path in paths:
             require_scan(path, f"{role} image")
     folder = Path(str(out))
-    place = folder.absolute()  # libraries change the working folder
     require_writable(folder)
     from morphseek_monai.registration.options import RegisterOptions
 
@@ -125,7 +127,7 @@ def register(
         report=report,
         transforms=transforms,
     )
-    _check(options)
+    check_options(options)
     from morphseek_monai.registration.interchange import requested, write_formats
 
     formats = requested(transforms)
@@ -133,16 +135,20 @@ def register(
 
     with progress(), terminable():
         result = register_pair(scans["fixed"], scans["moving"], options)
-        result.save(place, report)
-        missing = write_formats(place / "transforms", result, formats)
+        result.save(folder, report)
+        missing = write_formats(folder / "transforms", result, formats)
     text = "\n".join([*(f"notice: {line}" for line in missing), summary(result, folder)])
     if result.verdict == SUCCEEDED:
         return text
-    raise Verdict(text, EXIT_CODES[result.verdict])
+    raise VerdictExit(text, EXIT_CODES[result.verdict])
 
 
-def _check(options: RegisterOptions) -> None:
-    """Refuse what the options name and is not there, before the scans are read and the network is loaded."""
+def check_options(options: RegisterOptions) -> None:
+    """Refuse what the options name and is not there, before the scans are read and the network is loaded.
+
+    Raises:
+        DataError: no such affine, bundle or device, or no size of memory.
+    """
     from morphseek_monai.registration.memory.plan import parse_memory
     from morphseek_monai.registration.models.bundles import find_bundle
     from morphseek_monai.registration.models.model import choose_device
@@ -164,7 +170,7 @@ def _check(options: RegisterOptions) -> None:
         find_bundle(options.bundle)
 
 
-class Verdict(SystemExit):
+class VerdictExit(SystemExit):
     """Leave with the exit code of a verdict, after its text was printed."""
 
     def __init__(self, text: str, code: int) -> None:

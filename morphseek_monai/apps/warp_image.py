@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from ..base.errors import DataError
 from ..base.files import require_scan
+from ..base.option_text import PathText, TransformText
 
 __all__ = ["warp_image"]
 
 
 def warp_image(
-    image: str,
-    out: str,
-    registration: str | None = None,
+    image: PathText,
+    out: PathText,
+    registration: PathText | None = None,
     to: str | None = None,
-    transform: str | None = None,
-    grid: str | None = None,
+    transform: TransformText | None = None,
+    grid: PathText | None = None,
     interpolation: str = "auto",
     outside: float | None = None,
 ) -> str:
@@ -42,7 +43,7 @@ def warp_image(
     if (registration is None) == (transform is None):
         raise DataError("warp-image: give either --registration DIR or --transform FILE --grid REFERENCE")
     require_scan(str(image), "image")
-    from ..registration.folder import SUBJECTS, read_grid, read_registration
+    from ..registration.folder import ROLES, read_grid, read_registration
     from ..spatial.apply import read_source, warp_scan, write_warped
     from ..spatial.coverage import uncovered
     from ..spatial.files.transform_file import read_transform
@@ -50,7 +51,7 @@ def warp_image(
     air, told = None, list[str]()
     if registration is not None:
         target = "fixed" if to is None else to
-        if target not in SUBJECTS:
+        if target not in ROLES:
             raise DataError(f"warp-image: --to must be fixed or moving, got {to!r}")
         result = read_registration(str(registration))
         chosen = result.transform_from(target)

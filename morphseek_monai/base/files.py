@@ -21,7 +21,6 @@ __all__ = [
     "require_file",
     "require_scan",
     "reserve",
-    "split_paths",
     "unreadable",
 ]
 
@@ -149,16 +148,6 @@ def reserve(path: str | os.PathLike[str], size: int) -> None:
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
-
-
-def split_paths(text: str) -> list[str]:
-    """The paths of ``a.nii,b.nii``; one that has a comma in its name, and is there, stays whole.
-
-    Example:
-        >>> split_paths("t1.nii.gz,t2.nii.gz")
-        ['t1.nii.gz', 't2.nii.gz']
-    """
-    return [text] if os.path.exists(text) else text.split(",")
 
 
 def require_file(path: str | os.PathLike[str], role: str) -> None:

@@ -84,15 +84,15 @@ class _Look:
         moving, fixed, valid = (
             resize_smooth(image[0].to(device), size)[None] for image in (images.moving, images.fixed, images.valid)
         )
-        self.size, self.view, self.fixed, self.tissue = size, View(moving, valid), fixed, foreground(fixed[:, :1])
+        self.size, self.view, self.fixed, self.foreground = size, View(moving, valid), fixed, foreground(fixed[:, :1])
         if images.counts is not None:
-            self.tissue &= resize_smooth(images.counts[0].to(device), size)[None] > 0.5
+            self.foreground &= resize_smooth(images.counts[0].to(device), size)[None] > 0.5
         self.landmarks = None if landmarks is None else landmarks.at(size)
 
     def similarity(self, ddf: Tensor | None) -> float:
         """Local correlation after a field over the same extent, ``(1, 3, d, h, w)`` at any resolution."""
         view = self.view if ddf is None else moved(self.view, field_at(ddf[0], self.size)[None])
-        return float(local_correlation(self.fixed, view.image, self.tissue & (view.valid > 0.5)))
+        return float(local_correlation(self.fixed, view.image, self.foreground & (view.valid > 0.5)))
 
     def penalty(self, ddf: Tensor | None) -> float:
         """What the same field costs that misses landmarks."""
@@ -186,9 +186,9 @@ def fit_field(
 def _contrasts_differ(pair: NetworkPair, ddf: Tensor | None) -> bool:
     """Whether one of the contrasts is another one in the other scan."""
     warped = pair.view.image if ddf is None else warp(pair.view.image, ddf)
-    tissue = pair.tissue
+    where = pair.foreground
     return any(
-        contrasts_differ(fixed[None], moving[None], tissue)
+        contrasts_differ(fixed[None], moving[None], where)
         for fixed, moving in zip(pair.still.image[0, :, None], warped[0, :, None])
     )
 
@@ -209,10 +209,10 @@ def pair_similarity(pair: NetworkPair, ddf: Tensor, grid: Grid) -> float:
 
 
 def foreground_at(pair: NetworkPair, grid: Grid) -> Tensor:
-    """The fixed tissue ``(1, 1, D, H, W)`` bool on a grid."""
+    """The fixed foreground ``(1, 1, D, H, W)`` bool on a grid."""
     if grid.same_as(pair.grid):
-        return pair.tissue
+        return pair.foreground
     fixed, device = pair.oriented[0], pair.image.device
-    tissue = foreground(as_tensor(onto_grid(fixed, grid, np.eye(4)), device=device))
+    found = foreground(as_tensor(onto_grid(fixed, grid, np.eye(4)), device=device))
     mask = mask_on(fixed, grid, np.eye(4))
-    return tissue if mask is None else tissue & (as_tensor(mask, device=device) > 0.5)
+    return found if mask is None else found & (as_tensor(mask, device=device) > 0.5)

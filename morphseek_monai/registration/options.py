@@ -13,7 +13,7 @@ import numpy as np
 
 from morphseek_monai.base.errors import DataError, require_whole
 from morphseek_monai.data.scans.kind import MODALITIES
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 
 __all__ = ["FILE_OPTIONS", "RegisterOptions", "make_options", "text_options", "updated"]
 
@@ -89,7 +89,7 @@ class RegisterOptions:
     transforms: str | None = None
 
     def __post_init__(self) -> None:
-        _ = self.search  # checks its own numbers
+        _ = self.inference  # checks its own numbers
         require_whole("seed", self.seed)
         for role, modality in zip(("fixed", "moving"), self.modalities):
             if modality not in MODALITIES:
@@ -105,9 +105,9 @@ class RegisterOptions:
             raise DataError("landmarks are respected by the optimiser, which refine off leaves out; set one of them")
 
     @property
-    def search(self) -> Search:
+    def inference(self) -> InferenceOptions:
         """What is spent beyond the network's mean."""
-        return Search(self.steps, self.samples, self.refine)
+        return InferenceOptions(self.steps, self.samples, self.refine)
 
     @property
     def modalities(self) -> tuple[str, str]:
@@ -148,7 +148,7 @@ def updated(options: RegisterOptions, changes: Mapping[str, Any]) -> RegisterOpt
 
     Args:
         options: what is not changed.
-        changes: by name; ``search`` is ``steps``, ``samples`` and ``refine`` in one.
+        changes: by name; ``search``, as the public call has it, is ``steps``, ``samples`` and ``refine`` in one.
 
     Raises:
         DataError: an unknown name, or a value that an option cannot have.

@@ -28,7 +28,7 @@ def make_record(
     pair: NetworkPair,
     model: RegistrationModel,
     plan: MemoryPlan,
-    search: Mapping[str, Any],
+    spent: Mapping[str, Any],
     seconds: Mapping[str, float],
     options: RegisterOptions,
     given: Given,
@@ -40,9 +40,9 @@ def make_record(
         pair: on the network's grid.
         model: that registered.
         plan: of the memory.
-        search: what was done beyond the network's mean, by :func:`~morphseek_monai.inference.find.find_field` and
+        spent: what was done beyond the network's mean, by :func:`~morphseek_monai.inference.find.find_field` and
             :func:`~morphseek_monai.registration.fit.fit_field`.
-        seconds: of each stage.
+        seconds: of each part of the work.
         options: of the call.
         given: scans with their contrasts and masks, landmarks.
     """
@@ -58,7 +58,7 @@ def make_record(
         "outside": result.outside,
         "affine": {"start": pair.start, "matrix_ras_fixed_to_moving": pair.affine.tolist()},
         **({} if marks is None else {"landmarks": {"files": list(marks.names), "count": len(marks.fixed)}}),
-        "network": {**_grid(grid), "field": _grid(result.field_grid), **search},
+        "network": {**_grid(grid), "field": _grid(result.field_grid), **spent},
         "bundle": {
             "name": model.name,
             "version": model.version,

@@ -79,7 +79,7 @@ def register(
         if not isinstance(model, RegistrationModel):
             root = choose_bundle(options.bundle, scans, options.modalities)
             model = load_model(root, choose_device(options.device))
-    plan = plan_memory(scans[0].grid, scans[1].grid, model, options.search, options.max_memory, given.more)
+    plan = plan_memory(scans[0].grid, scans[1].grid, model, options.inference, options.max_memory, given.more)
     LOG.info(plan.text)
     for attempt in (plan, _coarser(plan)):
         try:
@@ -106,7 +106,7 @@ def _carry_out(
     """Register what was read, as planned."""
     fixed_scan, moving_scan, landmarks = given.fixed.scan, given.moving.scan, given.landmarks
     notices = [*given.notices, *plan.notices]
-    search, with_network = options.search, options.steps != 0
+    inference, with_network = options.inference, options.steps != 0
     if model.made_data and with_network:
         notices.append(
             f"the network's weights, of bundle {model.name}, were trained on {model.made_data} and on no scan of a"
@@ -129,7 +129,7 @@ def _carry_out(
         ddf: Tensor | None = None
         answered = similarity[pair.begin]
         if with_network:
-            found = find_field(model.network, pair.image, plain, pair.grid.spacing, search, options.seed)
+            found = find_field(model.network, pair.image, plain, pair.grid.spacing, inference, options.seed)
             similarity["network"] = similarity_after(pair, found.ddf)
             if similarity["network"] > answered:
                 ddf, answered = found.ddf, similarity["network"]
@@ -137,8 +137,8 @@ def _carry_out(
                 notices.append("the network's field raises no similarity and is left out")
     with clock("optimise"):
         fitted = Fitted(ddf, None, pair.grid, {})
-        if search.refine != "off":
-            fitted = fit_field(pair, ddf, search.refine, plan.network, landmarks)
+        if inference.refine != "off":
+            fitted = fit_field(pair, ddf, inference.refine, plan.network, landmarks)
             if fitted.similarity is not None:
                 similarity["optimiser"] = fitted.similarity
         notices += fitted.notices
@@ -192,18 +192,18 @@ def _carry_out(
 
 
 class _Clock:
-    """Seconds of each stage."""
+    """Seconds of each part of the work."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = perf_counter()
+    def __call__(self, part: str) -> Iterator[None]:
+        began = perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + perf_counter() - start, 3)
+            self.seconds[part] = round(self.seconds.get(part, 0.0) + perf_counter() - began, 3)
 
 
 def _coarser(plan: MemoryPlan) -> MemoryPlan:

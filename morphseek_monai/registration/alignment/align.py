@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from morphseek_monai.registration.alignment.affine_search import AffineSearch, FoundAffine
 from morphseek_monai.registration.alignment.body import prepared, relative_size
-from morphseek_monai.registration.alignment.linear_map import Model
+from morphseek_monai.registration.alignment.linear_map import TransformModel
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 
-__all__ = ["Alignment", "Model", "align"]
+__all__ = ["Alignment", "TransformModel", "align", "unit_axes"]
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def align(
     moving_grid: Grid,
     seed: int = 0,
     *,
-    model: Model = "affine",
+    model: TransformModel = "affine",
     fixed_mask: NDArray[Any] | None = None,
     moving_mask: NDArray[Any] | None = None,
     anywhere: bool = True,
@@ -95,8 +95,8 @@ def align(
         >>> found.start, float(found.matrix[0, 3].round(1))
         ('centres of mass', 300.0)
     """
-    if model not in get_args(Model):
-        raise ValueError(f"align() 'model' must be one of {', '.join(get_args(Model))}, got {model!r}")
+    if model not in get_args(TransformModel):
+        raise ValueError(f"align() 'model' must be one of {', '.join(get_args(TransformModel))}, got {model!r}")
     given = (("fixed", fixed, fixed_grid, fixed_mask), ("moving", moving, moving_grid, moving_mask))
     for name, array, grid, mask in given:
         for what, values in ((name, array), (f"{name}_mask", mask)):
@@ -113,7 +113,7 @@ def align(
     if slices < THIN and model != "rigid":
         notices.append(f"one image has {slices} slice{'s' * (slices > 1)}: a rigid alignment is all that they tell")
         model = "rigid"
-    axes = _axes(fixed_grid, moving_grid)
+    axes = unit_axes(fixed_grid, moving_grid)
     images = [prepared(array, np.linalg.inv(axes) @ grid.affine, mask) for _, array, grid, mask in given]
     found = AffineSearch(images[0], images[1], model, np.random.default_rng(seed), anywhere).run()
     notices += [*found.notices, *_doubts(images[0], images[1], found)]
@@ -137,7 +137,7 @@ def _doubts(fixed: Image, moving: Image, found: FoundAffine) -> list[str]:
     return doubts
 
 
-def _axes(grid: Grid, other: Grid) -> Array:
+def unit_axes(grid: Grid, other: Grid) -> Array:
     """The grid's own axes as a map to RAS mm, perhaps with a reflection; origin in its centre.
 
     The nearest orthonormal axes in the least squares sense: they turn with the header, whatever its spacing and shear.

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.registration.prepare.mask import tissue_of
-from morphseek_monai.registration.prepare.network_grid import tissue_ends
+from morphseek_monai.registration.prepare.mask import foreground_of
+from morphseek_monai.registration.prepare.network_grid import foreground_ends
 from morphseek_monai.registration.prepare.resample import FINEST, mask_on, onto_grid
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
-from morphseek_monai.spatial.point_map import PointMap, inside, sample, slabs
+from morphseek_monai.spatial.point_map import PointMap, inside, interpolate, slabs
 
 MARGIN = 8  # voxels around the fixed foreground
 DARK = 0.02  # of the prepared intensities: what is darker everywhere is air, and need not be looked at
@@ -49,7 +49,7 @@ def finest_grid(fixed: Image, moving_spacing: NDArray[np.float64], coarser: floa
         moving_spacing: ``(3,)`` mm.
         coarser: factor on the spacing, to save memory.
     """
-    ends = tissue_ends(tissue_of(fixed, DARK))
+    ends = foreground_ends(foreground_of(fixed, DARK))
     size = np.array(fixed.array.shape)
     first = np.maximum(np.floor(ends[0]) - MARGIN, 0).astype(int)
     last = np.minimum(np.ceil(ends[1]) + MARGIN, size - 1).astype(int)
@@ -81,7 +81,7 @@ def finest_pair(fixed: Sequence[Image], moving: Sequence[Image], points: PointMa
     values, valid = torch.empty(1, len(moving), *grid.size), torch.empty(1, 1, *grid.size)
     for part in slabs(grid):
         where = points.places(grid, part, images[0].affine)
-        found = sample(volume, where, None)
+        found = interpolate(volume, where, None)
         values[0, :, part] = found[: len(moving)]
         valid[0, 0, part] = inside(where, volume.shape[2:]).float()
         if masks:

@@ -17,7 +17,7 @@ from morphseek_monai.space.image import Image
 from morphseek_monai.spatial.point_map import PointMap
 from morphseek_monai.spatial.transform import resample
 
-__all__ = ["Mask", "continued", "read_mask", "tissue_of"]
+__all__ = ["Mask", "continued", "read_mask", "foreground_of"]
 
 
 FEW = 0.1  # of the voxels: fewer are told, since a lesion drawn as 1 would leave itself alone
@@ -70,10 +70,10 @@ def read_mask(source: Any, scan: Scan, role: str) -> Mask:
     return Mask(read.name, array, notices)
 
 
-def tissue_of(image: Image, threshold: float = FOREGROUND) -> NDArray[np.bool_]:
-    """Where a prepared image shows tissue that counts, ``(X, Y, Z)``."""
-    tissue: NDArray[np.bool_] = image.array > threshold
-    return tissue if image.mask is None else tissue & (image.mask > 0.5)
+def foreground_of(image: Image, threshold: float = FOREGROUND) -> NDArray[np.bool_]:
+    """The foreground of a prepared image that counts, ``(X, Y, Z)``."""
+    found: NDArray[np.bool_] = image.array > threshold
+    return found if image.mask is None else found & (image.mask > 0.5)
 
 
 def continued(image: Image) -> Image:

@@ -14,11 +14,11 @@ from torch import Tensor
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.inference.similarity import foreground
 from morphseek_monai.registration.alignment.align import align
-from morphseek_monai.registration.alignment.linear_map import Model
+from morphseek_monai.registration.alignment.linear_map import TransformModel
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.initial import Initial
 from morphseek_monai.registration.prepare.intensity import PreparedImage, prepare_intensity
-from morphseek_monai.registration.prepare.mask import continued, tissue_of
+from morphseek_monai.registration.prepare.mask import continued, foreground_of
 from morphseek_monai.registration.prepare.network_grid import network_grid, own_axes
 from morphseek_monai.registration.prepare.resample import View, as_tensor, mask_on, onto_grid, own_grid, view_on
 from morphseek_monai.registration.prepare.scan_set import ScanSet
@@ -28,7 +28,7 @@ from morphseek_monai.spatial.files.affine_file import read_affine
 from morphseek_monai.spatial.point_map import PointMap
 
 Affine = str | os.PathLike[str] | NDArray[np.float64] | Initial
-SEARCHED: dict[str, Model] = {"auto": "affine", "similarity": "similarity", "rigid": "rigid"}
+SEARCHED: dict[str, TransformModel] = {"auto": "affine", "similarity": "similarity", "rigid": "rigid"}
 ALIGNMENTS = (*SEARCHED, "off")  # what an affine may be beside a file
 
 
@@ -85,8 +85,8 @@ class NetworkPair(NamedTuple):
         return "affine" if self.initial is None else "initial"
 
     @property
-    def tissue(self) -> Tensor:
-        """Where the fixed scan shows tissue that counts, ``(1, 1, D, H, W)`` bool."""
+    def foreground(self) -> Tensor:
+        """The fixed scan's foreground that counts, ``(1, 1, D, H, W)`` bool."""
         return foreground(self.still.image[:, :1]) & (self.still.valid > 0.5)
 
     @property
@@ -140,14 +140,14 @@ def pair_scans(
         seed: of the alignment's sampling.
 
     Raises:
-        DataError: a modality that the bundle was not made for, a file that holds no affine, a mask without tissue.
+        DataError: a modality that the bundle was not made for, a file that holds no affine, a mask without foreground.
     """
     values, fixed_images = _prepared(fixed, modalities[0], model, "fixed")
     moving_values, moving_images = _prepared(moving, modalities[1], model, "moving")
     axes = own_axes(fixed_images[0])
     fixed_along, moving_along = ([image.within(axes) for image in images] for images in (fixed_images, moving_images))
-    tissue = [tissue_of(images[0]) for images in (fixed_images, moving_images)]
-    grid = network_grid(fixed_along[0], tissue[0], model)
+    foregrounds = [foreground_of(images[0]) for images in (fixed_images, moving_images)]
+    grid = network_grid(fixed_along[0], foregrounds[0], model)
     if coarser > 1:
         grid = grid.coarsened(coarser, model.network.stride)
 
@@ -155,7 +155,7 @@ def pair_scans(
     fixed_image = still.image[0, 0].cpu().numpy()
     fixed_mask = None if fixed_along[0].mask is None else still.valid[0, 0].cpu().numpy()
     matrix, start, remarks = _alignment(
-        affine, axes, fixed_image, fixed_mask, grid, moving_along[0], tissue[1], seed,
+        affine, axes, fixed_image, fixed_mask, grid, moving_along[0], foregrounds[1], seed,
         (fixed.scan.grid, moving.scan.grid),
     )  # fmt: skip
     initial = affine.points if isinstance(affine, Initial) else None
@@ -202,7 +202,7 @@ def _prepared(given: ScanSet, modality: str, model: RegistrationModel, role: str
     where = None if mask is None or mask.array.all() else mask.array  # of which nothing is left out, none
     values = [prepare_intensity(array, modality, model, f"{role} image", where) for array in given.contrasts()]
     images = [continued(orient(one.array, given.scan.affine, model.orientation, where)) for one in values]
-    if mask is not None and not tissue_of(images[0]).any():
+    if mask is not None and not foreground_of(images[0]).any():
         raise DataError(
             f"{role} mask {mask.name} shows nothing of the {role} image but background; 1 counts, 0 does not: is it"
             " inverted?"
@@ -233,7 +233,7 @@ def _alignment(
     mask: NDArray[np.float32] | None,
     grid: Grid,
     moving: Image,
-    tissue: NDArray[np.bool_],
+    foreground: NDArray[np.bool_],
     seed: int,
     scanned: tuple[Grid, Grid],
 ) -> tuple[NDArray[np.float64], str, tuple[str, ...]]:
@@ -243,7 +243,7 @@ def _alignment(
     if isinstance(affine, Initial):
         return np.linalg.inv(axes) @ affine.affine @ axes, affine.name, affine.notices
     if isinstance(affine, str) and affine in SEARCHED:
-        own = own_grid(moving, tissue, grid.spacing)
+        own = own_grid(moving, foreground, grid.spacing)
         found = align(
             fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed, model=SEARCHED[affine], fixed_mask=mask,
             moving_mask=mask_on(moving, own, np.eye(4)),

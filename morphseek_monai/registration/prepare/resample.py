@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.registration.prepare.network_grid import tissue_ends
+from morphseek_monai.registration.prepare.network_grid import foreground_ends
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 from morphseek_monai.spatial.point_map import PointMap, inside, slabs
@@ -75,7 +75,7 @@ def onto_grid(
     """
     finest = image.grid.spacing.min()
     times = np.clip(np.round(grid.spacing / finest), 1, FINEST).astype(int)
-    fine = grid.refined(times)
+    fine = grid.subdivided(times)
     where = points if isinstance(points, PointMap) else PointMap((points,))
     sampled = resample(image.array, image.affine, where, fine, outside=outside)
     x, y, z = grid.size
@@ -98,7 +98,7 @@ def mask_on(image: Image, grid: Grid, points: PointMap | NDArray[np.float64]) ->
 
 def own_grid(image: Image, foreground: NDArray[np.bool_], spacing: NDArray[Any]) -> Grid:
     """A grid along the image's own axes, of about ``spacing`` mm, over its foreground: what the alignment reads."""
-    ends = tissue_ends(foreground)
+    ends = foreground_ends(foreground)
     voxel = np.maximum(spacing / image.grid.spacing, 1.0)  # never finer than the image
     size = np.ceil((ends[1] - ends[0] + 1) / voxel).astype(int) + 2
     scale = np.diag([*voxel, 1.0])

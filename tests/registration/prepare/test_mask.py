@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from morphseek_monai.registration.prepare.mask import continued, tissue_of
+from morphseek_monai.registration.prepare.mask import continued, foreground_of
 from morphseek_monai.space.image import Image, orient
 
 
@@ -43,10 +43,10 @@ def test_no_mask_no_change() -> None:
     assert continued(image) is image
 
 
-def test_tissue_that_does_not_count_is_none() -> None:
+def test_foreground_that_does_not_count_is_none() -> None:
     image = masked(np.full((8, 8, 8), 0.5, np.float32), np.s_[:4])
-    assert tissue_of(image).sum() == 256 and tissue_of(image._replace(mask=None)).all()
-    assert not tissue_of(image, 0.6).any()
+    assert foreground_of(image).sum() == 256 and foreground_of(image._replace(mask=None)).all()
+    assert not foreground_of(image, 0.6).any()
 
 
 def test_a_mask_is_turned_with_its_image() -> None:
