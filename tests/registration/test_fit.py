@@ -19,13 +19,14 @@ from morphseek_monai.registration.fit import Fitted, fit_field
 from morphseek_monai.registration.memory import plan as memory
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.pair import NetworkPair, pair_scans
+from morphseek_monai.registration.prepare.scan_set import ScanSet
 from morphseek_monai.registration.register import register
 
 from ..scenes import Brains
 
 
 def pair_of(fixed: Any, moving: Any, model: RegistrationModel) -> NetworkPair:
-    return pair_scans(read_scan(fixed, "fixed image"), read_scan(moving, "moving image"), model, "off")
+    return pair_scans(ScanSet(read_scan(fixed)), ScanSet(read_scan(moving)), model, "off")
 
 
 def fit(pair: NetworkPair, ddf: torch.Tensor | None) -> Fitted:
@@ -64,7 +65,7 @@ def test_the_more_similar_start_is_taken(
     monkeypatch.setattr(fit_module, "optimise", blind)
     found = fit(pair, ddf)
     assert found.record["optimiser"]["start"] == "network"
-    field, on_network = found.fields(pair)
+    field, _, on_network = found.fields(pair, pair.grid)
     inner = (slice(None), slice(16, 32), slice(16, 32), slice(16, 32))
     assert float((field[0][inner] - torch.tensor([3.0, 0, 0]).view(3, 1, 1, 1)).abs().mean()) < 0.2
     assert on_network.shape == ddf.shape
@@ -101,6 +102,6 @@ def test_the_unit_of_length_does_not_matter(brains: Brains, model: RegistrationM
     for unit in (0.1, 1.0, 10.0):
         affine = np.diag([unit, unit, unit, 1.0]) @ brains.affine
         found = fit(pair_of(brains.image(0, affine), brains.image(1, affine), model), None)
-        fields.append(found.fields(pair_of(brains.image(0, affine), brains.image(1, affine), model))[0])
+        fields.append(found.ddf)
     for other in (fields[0], fields[2]):
         assert float((other - fields[1]).abs().max()) < 0.05  # voxels
