@@ -65,7 +65,7 @@ def test_takes_the_options_of_register(ran: Ran, capsys: pytest.CaptureFixture[s
     options = ran.rows[0].options
     assert (options.max_memory, options.refine, options.steps, options.seed) == ("3G", 4, "auto", 5)
     assert ran.overwrite and ran.share == Share(0, 1, 0, 1)
-    assert capsys.readouterr().out == f"1 pair: 1 succeeded; see {Path('out/summary.csv')}\n"
+    assert capsys.readouterr().out == f"1 pair: 1 succeeded; see {Path('out/summary.csv').absolute()}\n"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,8 @@ def test_wrong_options_are_one_line_and_code_2(
 def test_wrong_table_is_one_line_and_code_2(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     Path("pairs.csv").write_text("fixed,moving,colour\nf,m,red\n")
     assert code_of() == 2
-    assert capsys.readouterr().err.startswith("morphseek: pairs.csv has unknown columns colour; known are name, fixed")
+    told = f"morphseek: {Path('pairs.csv').absolute()} has unknown columns colour; known are name, fixed"
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_share_comes_from_the_launcher(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:

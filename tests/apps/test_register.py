@@ -103,8 +103,8 @@ def test_samples_are_written_as_uncertainty_and_taken_away_again(pair: list[obje
 
 
 BAD_VALUES = [
-    ("fixed", "nowhere.nii.gz", r"fixed image nowhere\.nii\.gz does not exist; correct the path"),
-    ("moving", "nowhere.nii.gz", r"moving image nowhere\.nii\.gz does not exist"),
+    ("fixed", "nowhere.nii.gz", r"fixed image /.*/nowhere\.nii\.gz does not exist; correct the path"),
+    ("moving", "nowhere.nii.gz", r"moving image /.*/nowhere\.nii\.gz does not exist"),
     ("bundle", "nowhere", r"bundle nowhere is no folder of a bundle; give one, or a name of: .*morphseek_phantom"),
     ("affine", "nowhere.txt", r"affine nowhere\.txt does not exist"),
     ("affine", "True", r"affine True does not exist"),
