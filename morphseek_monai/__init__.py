@@ -17,7 +17,7 @@ from .base.lazy import lazy_names
 from .base.version import __version__
 
 if TYPE_CHECKING:
-    from .inference.find import Search
+    from .inference.find import InferenceOptions as Search
     from .registration.register import register
     from .registration.result import RegistrationResult
 else:

@@ -13,7 +13,7 @@ from ..base.files import require_file
 from ..base.progress import progress
 from ..base.terminable import terminable
 from ..evaluation.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
-from .register import Verdict, require_writable
+from .register import VerdictExit, require_writable
 
 if TYPE_CHECKING:
     from ..registration.batch.run import Share
@@ -65,7 +65,7 @@ def batch(pairs: str, out: str, overwrite: bool = False, jobs: int = 1, **option
     text = _text(outcomes, folder)
     code = EXIT_CODES[_worst(outcomes)]
     if code and share.world == 1:
-        raise Verdict(text, code)
+        raise VerdictExit(text, code)
     return text
 
 

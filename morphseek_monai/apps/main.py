@@ -12,7 +12,7 @@ import fire
 from ..base.deferred import deferred, run_deferred
 from ..base.errors import find_data_error
 from ..base.option_text import quote_texts
-from .register import Verdict
+from .register import VerdictExit
 
 __all__ = ["COMMANDS", "find_command", "main"]
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             words = [*asked, *quote_texts(words[1:], find_command(asked[0]), asked[0], like)]
         commands = {name: deferred(find_command(name)) for name in asked}
         fire.Fire(commands, command=words, name="morphseek", serialize=run_deferred)
-    except Verdict as verdict:
+    except VerdictExit as verdict:
         sys.stdout.write(f"{verdict.text}\n")
         raise SystemExit(verdict.code) from None
     except Exception as error:

@@ -51,23 +51,23 @@ def map_points(
             f"map-points: unknown option {unknown}; correct its spelling" if unknown
             else "map-points: give --from fixed --to moving or --from moving --to fixed"
         )
-    from ..registration.folder import SUBJECTS, read_registration
+    from ..registration.folder import ROLES, read_registration
     from ..spatial import transform as transforms
     from ..spatial.point_table import read_points, write_points
 
-    start = source["from"]
-    if start not in SUBJECTS or to not in SUBJECTS or start == to:
+    image = source["from"]
+    if image not in ROLES or to not in ROLES or image == to:
         raise DataError(
-            f"map-points: --from and --to must be fixed and moving, one each, got --from {start} --to {to};"
+            f"map-points: --from and --to must be fixed and moving, one each, got --from {image} --to {to};"
             " they name the images, not the files"
         )
     result = read_registration(str(registration))
     table = read_points(str(points), space)
-    notices = _places(table.points, result.grid(start), f"the {start} image")
-    mapped = transforms.map_points(result.transform_from(start), table.points)
+    notices = _places(table.points, result.grid(image), f"the {image} image")
+    mapped = transforms.map_points(result.transform_from(image), table.points)
     notices += _places(mapped, result.grid(to), f"the {to} image, where they were mapped to")
     write_points(str(out), table, mapped)
-    line = f"{out}: {len(mapped)} points, {start} -> {to} image, {table.space} mm{_moved(mapped - table.points)}"
+    line = f"{out}: {len(mapped)} points, {image} -> {to} image, {table.space} mm{_moved(mapped - table.points)}"
     return "\n".join([line, *(f"notice: {notice}" for notice in notices)])
 
 

@@ -116,7 +116,7 @@ def register(
     text = "\n".join([*(f"notice: {line}" for line in missing), summary(result, folder)])
     if result.verdict == SUCCEEDED:
         return text
-    raise Verdict(text, EXIT_CODES[result.verdict])
+    raise VerdictExit(text, EXIT_CODES[result.verdict])
 
 
 def _check(options: RegisterOptions) -> None:
@@ -135,7 +135,7 @@ def _check(options: RegisterOptions) -> None:
         find_bundle(options.bundle)
 
 
-class Verdict(SystemExit):
+class VerdictExit(SystemExit):
     """Leave with the exit code of a verdict, after its text was printed."""
 
     def __init__(self, text: str, code: int) -> None:

@@ -42,7 +42,7 @@ def warp_image(
     if (registration is None) == (transform is None):
         raise DataError("warp-image: give either --registration DIR or --transform FILE --grid REFERENCE")
     require_scan(str(image), "image")
-    from ..registration.folder import SUBJECTS, read_grid, read_registration
+    from ..registration.folder import ROLES, read_grid, read_registration
     from ..spatial.apply import read_source, warp_scan, write_warped
     from ..spatial.coverage import uncovered
     from ..spatial.files.transform_file import read_transform
@@ -50,7 +50,7 @@ def warp_image(
     air, told = None, list[str]()
     if registration is not None:
         target = "fixed" if to is None else to
-        if target not in SUBJECTS:
+        if target not in ROLES:
             raise DataError(f"warp-image: --to must be fixed or moving, got {to!r}")
         result = read_registration(str(registration))
         chosen = result.transform_from(target)

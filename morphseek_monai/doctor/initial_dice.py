@@ -13,7 +13,7 @@ from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from ..base.errors import DataError
-from ..data.layouts.subjects import image_id
+from ..data.layouts.subjects import EntryPair, image_id
 from ..data.pairs.loading import file_of, load_subject
 from ..data.scans.stored import read_stored
 from ..metrics import hard_dice
@@ -25,7 +25,6 @@ _MOST_VOXELS = 8_000_000  # a whole brain at 1 mm; of more, every 2nd, 3rd, ... 
 _LOW, _HIGH = 0.1, 0.99
 _BY_HEADERS = "placed by the headers"
 
-Pair = Mapping[str, Mapping[str, Any]]
 
 
 class PairDice(NamedTuple):
@@ -50,7 +49,7 @@ class PairDice(NamedTuple):
         return float(np.mean(values)) if values else float("nan")
 
 
-def native_dice(pair: Pair, num_labels: int) -> PairDice | None:
+def native_dice(pair: EntryPair, num_labels: int) -> PairDice | None:
     """Dice on the grid of the fixed image.
 
     Maps of one shape are compared voxel by voxel, as the network is given them. Others are brought together
@@ -82,11 +81,11 @@ def native_dice(pair: Pair, num_labels: int) -> PairDice | None:
 @lru_cache(maxsize=8)
 def _read(path: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """A label map, in C order and whole numbers, and its affine."""
-    native = read_stored(path, "label")
-    whole = np.rint(native.array)
-    if native.array.dtype.kind not in "biuf" or not (np.isfinite(whole).all() and (whole == native.array).all()):
+    stored = read_stored(path, "label")
+    whole = np.rint(stored.array)
+    if stored.array.dtype.kind not in "biuf" or not (np.isfinite(whole).all() and (whole == stored.array).all()):
         raise DataError(f"label {path} must hold whole numbers; draw or convert it again")
-    return np.ascontiguousarray(whole, dtype=np.int32), native.affine
+    return np.ascontiguousarray(whole, dtype=np.int32), stored.affine
 
 
 class PreparedPair(NamedTuple):
@@ -118,7 +117,7 @@ def prepare(
     return PreparedPair(tuple(volume.image.shape[1:]), None if volume.label is None else volume.label[None])
 
 
-def prepared_dice(pair: Pair, prepared: Mapping[str, PreparedPair], num_labels: int) -> PairDice | None:
+def prepared_dice(pair: EntryPair, prepared: Mapping[str, PreparedPair], num_labels: int) -> PairDice | None:
     """Dice of two prepared subjects, as the first validation would measure it.
 
     Args:
@@ -135,7 +134,7 @@ def prepared_dice(pair: Pair, prepared: Mapping[str, PreparedPair], num_labels: 
     return _dice(pair, fixed.label, moving.label, num_labels, "after the config's preprocessing")
 
 
-def _dice(pair: Pair, fixed: Tensor, moving: Tensor, num_labels: int, how: str) -> PairDice:
+def _dice(pair: EntryPair, fixed: Tensor, moving: Tensor, num_labels: int, how: str) -> PairDice:
     # a foreign id, reported elsewhere, must not keep the others from being compared
     fixed, moving = (labels.where((labels > 0) & (labels < num_labels), 0) for labels in (fixed, moving))
     values = hard_dice(fixed, moving, num_labels, moving=moving)[0].tolist()

@@ -52,23 +52,23 @@ def inspect_file(path: str, role: str) -> FileReport:
         its report; with nothing but ``error`` where it cannot be read.
     """
     try:
-        native = read_stored(path, role)
-        if native.array.dtype.kind not in "biuf":
+        stored = read_stored(path, role)
+        if stored.array.dtype.kind not in "biuf":
             raise DataError(
-                f"{role} {path} must hold one number per voxel, got {native.array.dtype}; convert it to grey values"
+                f"{role} {path} must hold one number per voxel, got {stored.array.dtype}; convert it to grey values"
             )
-        if native.array.size == 0:
-            raise DataError(f"{role} {path} has no voxel, its shape is {native.array.shape}; copy it again")
+        if stored.array.size == 0:
+            raise DataError(f"{role} {path} has no voxel, its shape is {stored.array.shape}; copy it again")
         report = FileReport(
             path=path,
             role=role,
-            shape=tuple(native.array.shape),
-            dtype=str(native.dtype),
-            **_geometry(native),
-            **_values(native.array),
-            digest=_digest(native.array),
+            shape=tuple(stored.array.shape),
+            dtype=str(stored.dtype),
+            **_geometry(stored),
+            **_values(stored.array),
+            digest=_digest(stored.array),
         )
-        return report if role == "image" else replace(report, **_ids(native.array, report))
+        return report if role == "image" else replace(report, **_ids(stored.array, report))
     except DataError as error:
         return FileReport(path, role, error=str(error))
     except (OSError, MemoryError, ValueError) as error:
@@ -76,9 +76,9 @@ def inspect_file(path: str, role: str) -> FileReport:
         return FileReport(path, role, error=f"{role} {path} cannot be read ({reason}); check the file")
 
 
-def _geometry(native: StoredImage) -> dict[str, Any]:
-    affine = np.asarray(native.affine, dtype=np.float64)
-    raw = raw_header(native.path, native.header)
+def _geometry(stored: StoredImage) -> dict[str, Any]:
+    affine = np.asarray(stored.affine, dtype=np.float64)
+    raw = raw_header(stored.path, stored.header)
     return {
         "affine": tuple(tuple(float(value) for value in row) for row in affine),
         "spacing": tuple(float(size) for size in np.sqrt((affine[:3, :3] ** 2).sum(0))),

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..base.errors import DataError, collect_errors, find_data_error
 from ..data.layouts.learn2reg import label_names
 from ..data.layouts.lits import LITS_LABELS
 from ..data.layouts.registry import LAYOUTS, detect_layout
-from ..data.layouts.subjects import is_pair
+from ..data.layouts.subjects import Entry, EntryPair, is_pair
 from ..data.pairs.loading import file_of
 
 __all__ = ["Listing", "list_data", "list_folder", "names_of"]
 
-Entry = Mapping[str, Any]
 
 
 class Listing(NamedTuple):
@@ -30,7 +29,7 @@ class Listing(NamedTuple):
     """
 
     subjects: list[tuple[Entry, tuple[str, ...]]]
-    validation: list[Mapping[str, Entry]]
+    validation: list[EntryPair]
     errors: list[str]
     layout: str = ""
 

@@ -96,8 +96,8 @@ def _check_config(
         what = f"the config's preprocessing gives images of {len(shapes)} different shapes ({sizes}): they make no pair"
         found.append(Finding(ERROR, "prepared_shape", (), what, "set --spatial_size, or add ResizeWithPadOrCropd"))
     dice = [prepared_dice(pair, prepared, num_labels) for pair in listing.validation]
-    native = Counter(subject.image.shape for subject in reports if not subject.image.error)
-    usual = (shapes or native).most_common(1)
+    in_files = Counter(subject.image.shape for subject in reports if not subject.image.error)
+    usual = (shapes or in_files).most_common(1)
     return found, dice, usual[0][0] if usual else ()
 
 

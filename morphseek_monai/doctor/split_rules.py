@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..base.errors import collect_errors
-from ..data.layouts.subjects import check_disjoint, image_id
+from ..data.layouts.subjects import EntryPair, check_disjoint, image_id
 from .report import ERROR, OK, WARN, FileReport, Finding, SubjectReport
 
 __all__ = ["PairCount", "check_split", "count_pairs"]
 
-Pair = Mapping[str, Mapping[str, Any]]
 
 
 class PairCount(NamedTuple):
@@ -53,7 +52,7 @@ def count_pairs(subjects: Sequence[SubjectReport]) -> list[PairCount]:
     return [count for count in counts if count.across or count.within]
 
 
-def check_split(subjects: Sequence[SubjectReport], validation: Sequence[Pair]) -> Iterator[Finding]:
+def check_split(subjects: Sequence[SubjectReport], validation: Sequence[EntryPair]) -> Iterator[Finding]:
     """Findings about copies, the two sides, and labels on either.
 
     Args:
@@ -101,7 +100,7 @@ def _people(subjects: Sequence[SubjectReport]) -> Iterator[Finding]:
         yield Finding(OK, "leak", (), what)
 
 
-def _image_copies(subjects: Sequence[SubjectReport], validation: Sequence[Pair]) -> Iterator[Finding]:
+def _image_copies(subjects: Sequence[SubjectReport], validation: Sequence[EntryPair]) -> Iterator[Finding]:
     digests = {subject.id: subject.image.digest for subject in subjects}
     groups = [group for group in _groups(subjects, "image") if len(group) > 1]
     for group in groups:

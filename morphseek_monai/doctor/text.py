@@ -68,9 +68,9 @@ def aligned(header: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequen
         1   12
         10  3
     """
-    limits = list(widths) or [10_000] * len(header)
+    most = list(widths) or [10_000] * len(header)
     wrapped = [
-        [textwrap.wrap(cell, limit, break_on_hyphens=False) or [""] for cell, limit in zip(row, limits)]
+        [textwrap.wrap(cell, limit, break_on_hyphens=False) or [""] for cell, limit in zip(row, most)]
         for row in (header, *rows)
     ]
     columns = [max(len(line) for row in wrapped for line in row[i]) for i in range(len(header))]
@@ -97,9 +97,9 @@ def to_text(checkup: Checkup, folder: str) -> str:
     if checkup.cost is not None:
         sections.append(_cost(checkup.cost))
     errors, warnings = checkup.count(ERROR), checkup.count(WARN)
-    verdict = "do not train yet" if errors else "look at the warnings, then train" if warnings else "ready to train"
+    advice = "do not train yet" if errors else "look at the warnings, then train" if warnings else "ready to train"
     counts = f"{_plural(errors, 'error')}, {_plural(warnings, 'warning')}"
-    return "\n\n".join([*sections, f"{counts}: {verdict}"]) + "\n"
+    return "\n\n".join([*sections, f"{counts}: {advice}"]) + "\n"
 
 
 def _findings(findings: Sequence[Finding], folder: str) -> str:

@@ -33,10 +33,10 @@ class RegistrationEvaluator(SupervisedEvaluator):
     def _iteration(self, engine: Any, batchdata: dict[str, Any]) -> dict[str, Any]:
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking, **self.to_kwargs)
         image = batch.image
-        start = _clock(image.device)
+        began = _clock(image.device)
         with self.mode(self.network), autocast(image.device, self.amp, self.amp_kwargs):
             ddf = self.inferer(image, self.network)
-        seconds = (_clock(image.device) - start) / len(image)
+        seconds = (_clock(image.device) - began) / len(image)
         engine.state.output = {
             Keys.IMAGE: image,
             Keys.LABEL: batch.label,

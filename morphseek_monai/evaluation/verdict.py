@@ -34,7 +34,8 @@ class Limits(NamedTuple):
 
 LIMITS: dict[str, Limits] = {
     "similarity": Limits(
-        0.5, 0.25, "", "mean squared local correlation in the fixed tissue, by affine and network, before any --refine",
+        0.5, 0.25, "",
+        "mean squared local correlation in the fixed foreground, by affine and network, before any --refine",
         "look at the report: another anatomy, contrast or artefact; try another --bundle",
     ),
     "gain": Limits(
@@ -42,7 +43,7 @@ LIMITS: dict[str, Limits] = {
         "the images were closer before: try --affine off, or another --bundle",
     ),
     "overlap": Limits(
-        90.0, 60.0, "%", "fixed tissue that has a counterpart inside the moving image's field of view",
+        90.0, 60.0, "%", "fixed foreground that has a counterpart inside the moving image's field of view",
         "part of the anatomy was not scanned: crop the fixed image, or read the rest with care",
     ),
     "header overlap": Limits(
@@ -62,11 +63,12 @@ LIMITS: dict[str, Limits] = {
         "the map is not one-to-one there: see the Jacobian map",
     ),
     "border": Limits(
-        5.0, 15.0, "voxels", "95th percentile of the displacement of tissue at the border of the network's grid",
+        5.0, 15.0, "voxels",
+        "95th percentile of the displacement of the foreground at the border of the network's grid",
         "anatomy moves across the border: enlarge the field of view, or improve the alignment",
     ),
     "inverse error": Limits(
-        1.0, 3.0, "voxels", "95th percentile of the inverse consistency error in the tissue, in network voxels",
+        1.0, 3.0, "voxels", "95th percentile of the inverse consistency error in the foreground, in network voxels",
         "do not use inverse.h5 where the Jacobian map shows folds",
     ),
     "handedness": Limits(

@@ -5,8 +5,8 @@ from typing import List, NamedTuple, Optional
 import torch
 import torch.nn.functional as F
 
+from .arguments import check_ddf, check_same_grid
 from .axes import voxel_axes
-from .checks import check_ddf, check_same_grid
 from .warping import warp
 
 SLOW = 0.9  # an inversion that leaves more of a voxel's residual than this takes smaller steps there

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from .algebra import SLOW
-from .checks import check_ddf
+from .arguments import check_ddf
 
 _BLOCK = 2**16  # voxels whose iteration stays in the processor's cache
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .checks import check_ddf
+from .arguments import check_ddf
 
 # Derivative maps of this many voxels stay in the processor cache: four times as fast as maps of the whole
 # volume, for a fraction of their memory.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .checks import check_ddf
+from .arguments import check_ddf
 from .world import lps_affine, multiply
 
 _SLAB = 16  # slices at a time: coordinates of a whole CT would cost more memory than its field

@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from .arguments import at_least_float32, check_ddf, check_same_grid
 from .axes import voxel_axes
-from .checks import at_least_float32, check_ddf, check_same_grid
 
 
 def _check_padding(padding: str, function: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .checks import check_vectors
+from .arguments import check_vectors
 
 
 def lps_affine(affine: torch.Tensor | np.ndarray, function: str) -> torch.Tensor:

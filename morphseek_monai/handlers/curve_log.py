@@ -30,7 +30,7 @@ class CurveLog:
         self.phase = phase
         self.evaluator = evaluator
         self._terms: list[dict[str, float]] = []
-        self._start = 0.0
+        self._began = 0.0
         self._evaluated = 0
 
     def attach(self, engine: Engine) -> None:
@@ -42,7 +42,7 @@ class CurveLog:
             self.evaluator.add_event_handler(Events.COMPLETED, self._evaluation)
 
     def _started(self) -> None:
-        self._terms, self._start, self._evaluated = [], time.perf_counter(), 0
+        self._terms, self._began, self._evaluated = [], time.perf_counter(), 0
 
     def _collect(self, engine: Engine) -> None:
         output: Any = engine.state.output
@@ -59,7 +59,7 @@ class CurveLog:
             "phase": self.phase,
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
-            "seconds": round(time.perf_counter() - self._start, 2),
+            "seconds": round(time.perf_counter() - self._began, 2),
         }
         for name in sorted({name for terms in self._terms for name in terms}):
             values = np.array([terms[name] for terms in self._terms if name in terms])

@@ -17,7 +17,7 @@ from morphseek_monai.networks import MorphSeekNet
 
 
 @dataclass(frozen=True)
-class Search:
+class InferenceOptions:
     """What is spent on one pair beyond the network's mean.
 
     Attributes:
@@ -62,7 +62,7 @@ class FoundField(NamedTuple):
 
 
 def find_field(
-    network: MorphSeekNet, image: Tensor, plain: Tensor, spacing: NDArray[Any], search: Search, seed: int
+    network: MorphSeekNet, image: Tensor, plain: Tensor, spacing: NDArray[Any], options: InferenceOptions, seed: int
 ) -> FoundField:
     """Spend what was asked for on a prepared pair ``(1, 2, D, H, W)``.
 
@@ -71,17 +71,17 @@ def find_field(
         image: moving and fixed, in [0, 1].
         plain: the network's own answer to it, ``(1, 3, D, H, W)``.
         spacing: ``(3,)`` mm of its grid.
-        search: how much to spend; at least one step.
+        options: how much to spend; at least one step.
         seed: of the samples.
     """
     ddf = plain
     record: dict[str, Any] = {"steps": network.steps}
-    if search.steps is not None:
-        done = run_steps(network, image, search.steps)
+    if options.steps is not None:
+        done = run_steps(network, image, options.steps)
         ddf, record["steps"] = done.ddf, done.steps
     spread = None
-    if search.samples:
-        drawn = sample_fields(network, image, search.samples, spacing.tolist(), seed)
+    if options.samples:
+        drawn = sample_fields(network, image, options.samples, spacing.tolist(), seed)
         ddf, spread = _better(image, ddf, drawn.ddf), drawn.spread
         record["scores"] = [round(score, 5) for score in drawn.scores.tolist()]
     return FoundField(ddf, spread, record)

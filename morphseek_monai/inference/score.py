@@ -26,7 +26,7 @@ def check_pair(pair: Tensor, function: str) -> None:
 
 @torch.no_grad()
 def label_free_score(pair: Tensor, ddf: Tensor, folding_weight: float = FOLDING_WEIGHT) -> Tensor:
-    """Score of candidate fields of one pair: :func:`local_correlation` in the fixed tissue less the folded share.
+    """Score of candidate fields of one pair: :func:`local_correlation` in the fixed foreground less the folded share.
 
     Args:
         pair: ``(1, 2, D, H, W)``, moving and fixed, intensities in [0, 1].

@@ -41,7 +41,7 @@ def local_correlation(fixed: Tensor, warped: Tensor, mask: Tensor | None = None,
 
 
 def foreground(fixed: Tensor) -> Tensor:
-    """Where a prepared image ``(1, 1, D, H, W)`` shows tissue: brighter than 10 % of its range, bool."""
+    """Where a prepared image ``(1, 1, D, H, W)`` is foreground: brighter than 10 % of its range, bool."""
     return fixed > FOREGROUND
 
 

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from morphseek_monai.fields.arguments import check_ddf, check_same_grid
 from morphseek_monai.fields.axes import voxel_axes
-from morphseek_monai.fields.checks import check_ddf, check_same_grid
 from morphseek_monai.metrics.labels import check_labels, label_counts
 
 

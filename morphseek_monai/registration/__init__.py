@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..evaluation.learn2reg import evaluate_learn2reg
     from ..evaluation.pair import score_field, score_labels, score_points
     from ..evaluation.verdict import Check, judge
-    from ..inference.find import Search
+    from ..inference.find import InferenceOptions as Search
     from ..inference.similarity import local_correlation
     from ..spatial.apply import warp_scan
     from ..spatial.compose import compose_transforms

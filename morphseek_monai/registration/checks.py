@@ -18,23 +18,23 @@ from morphseek_monai.registration.native import NativeField, border_displacement
 from morphseek_monai.registration.prepare.pair import NetworkPair
 from morphseek_monai.registration.prepare.resample import View
 
-LEAST_SHOWN = 0.5  # of the fixed tissue
+LEAST_SHOWN = 0.5  # of the fixed foreground
 
 
 def similarities(pair: NetworkPair, views: Sequence[View]) -> list[float]:
-    """Local correlation of moving images with the fixed one, over the fixed tissue that they show.
+    """Local correlation of moving images with the fixed one, over the fixed foreground that they show.
 
     Beyond what was scanned, images are continued instead of dark, and do not count: an edge that two crops share would
-    make them similar, one that they do not share unlike. What shows less than half of the tissue is charged for it.
+    make them similar, one that they do not share unlike. What shows less than half of it is charged for it.
     """
     inside, reach = pair.scanned, [WINDOW // 2] * 6
     fixed = F.pad(pair.image[:, 1:][inside], reach, mode="replicate")
-    tissue = foreground(pair.image[:, 1:])[inside]
+    fixed_foreground = foreground(pair.image[:, 1:])[inside]
     values = []
     for view in views:
-        shown = tissue & (view.valid[inside] > 0.5)
+        shown = fixed_foreground & (view.valid[inside] > 0.5)
         image = F.pad(view.image[inside], reach, mode="replicate")
-        share = float(shown.sum() / tissue.sum().clamp(min=1)) / LEAST_SHOWN
+        share = float(shown.sum() / fixed_foreground.sum().clamp(min=1)) / LEAST_SHOWN
         values.append(float(local_correlation(fixed, image, F.pad(shown, reach))) * min(share, 1.0))
     return values
 
@@ -78,20 +78,20 @@ def rotation_angle(affine: NDArray[np.float64]) -> float:
 
 
 def coverage(pair: NetworkPair, moving: Scan, ddf: Tensor | None) -> float:
-    """Percentage of the fixed tissue whose counterpart lies inside the moving scan.
+    """Percentage of the fixed foreground whose counterpart lies inside the moving scan.
 
     Args:
         pair: on the network's grid.
         moving: the scan; what it is asked for is its field of view.
         ddf: with the alignment; None asks the headers alone.
     """
-    tissue = foreground(pair.image[:, 1:])[0, 0].cpu()
-    voxels = tissue.nonzero().double().numpy()
+    fixed_foreground = foreground(pair.image[:, 1:])[0, 0].cpu()
+    voxels = fixed_foreground.nonzero().double().numpy()
     if len(voxels) == 0:
         return 0.0
     matrix = pair.grid.affine
     if ddf is not None:
-        voxels = voxels + ddf[0].cpu()[:, tissue].T.double().numpy()
+        voxels = voxels + ddf[0].cpu()[:, fixed_foreground].T.double().numpy()
         matrix = pair.affine @ matrix
     where = voxels @ matrix[:3, :3].T + matrix[:3, 3]
     return float(100 * moving.grid.contains(where).mean())

@@ -62,12 +62,12 @@ class _Look:
         moving, fixed, valid = (
             resize_smooth(image[0].to(device), size)[None] for image in (images.moving, images.fixed, images.valid)
         )
-        self.size, self.view, self.fixed, self.tissue = size, View(moving, valid), fixed, foreground(fixed)
+        self.size, self.view, self.fixed, self.foreground = size, View(moving, valid), fixed, foreground(fixed)
 
     def similarity(self, ddf: Tensor | None) -> float:
         """Local correlation after a field over the same extent, ``(1, 3, d, h, w)`` at any resolution."""
         view = self.view if ddf is None else moved(self.view, field_at(ddf[0], self.size)[None])
-        return float(local_correlation(self.fixed, view.image, self.tissue & (view.valid > 0.5)))
+        return float(local_correlation(self.fixed, view.image, self.foreground & (view.valid > 0.5)))
 
 
 def fit_field(pair: NetworkPair, ddf: Tensor | None, refine: int | str, coarser: float = 1.0) -> Fitted:
@@ -156,8 +156,8 @@ def pair_similarity(pair: NetworkPair, ddf: Tensor, grid: Grid) -> float:
 
 
 def foreground_at(pair: NetworkPair, grid: Grid) -> Tensor:
-    """The fixed tissue ``(1, 1, D, H, W)`` bool on a grid."""
-    tissue = foreground(pair.image[:, 1:])
+    """The fixed foreground ``(1, 1, D, H, W)`` bool on a grid."""
+    fixed_foreground = foreground(pair.image[:, 1:])
     if grid.same_as(pair.grid):
-        return tissue
-    return foreground(as_tensor(onto_grid(pair.oriented[0], grid, np.eye(4)), device=tissue.device))
+        return fixed_foreground
+    return foreground(as_tensor(onto_grid(pair.oriented[0], grid, np.eye(4)), device=fixed_foreground.device))

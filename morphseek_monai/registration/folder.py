@@ -18,7 +18,7 @@ from ..spatial.files.transform_file import read_transform
 
 __all__ = ["Registration", "read_grid", "read_registration"]
 
-SUBJECTS = ("fixed", "moving")
+ROLES = ("fixed", "moving")
 
 
 class Registration(NamedTuple):
@@ -68,7 +68,7 @@ def read_registration(folder: str | os.PathLike[str]) -> Registration:
     require_file(path / "result.json", "result")
     try:
         content = json.loads((path / "result.json").read_text(encoding="utf-8"))
-        fixed, moving = (_grid(content[subject]) for subject in SUBJECTS)
+        fixed, moving = (_grid(content[role]) for role in ROLES)
         outside = float(content.get("outside", 0.0))
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(

@@ -13,7 +13,7 @@ from torch import Tensor
 from morphseek_monai.fields import invert_by_voxel, transfer_ddf
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.invert import InverseError
-from morphseek_monai.spatial.point_map import PointMap, as_is, sample
+from morphseek_monai.spatial.point_map import PointMap, as_is, interpolate
 from morphseek_monai.spatial.transform import resample
 
 COARSE_ITERATIONS = 20  # on a coarse grid
@@ -29,7 +29,7 @@ class NativeField(NamedTuple):
         ddf: ``(1, 3, X, Y, Z)`` in voxels of ``grid``.
         inverse: likewise, the inverse of ``x + u(x)``.
         grid: the fixed image's, or a coarser one over the same field of view.
-        inverse_error: mm over the fixed tissue.
+        inverse_error: mm over the fixed foreground.
     """
 
     ddf: Tensor
@@ -38,7 +38,7 @@ class NativeField(NamedTuple):
     inverse_error: InverseError
 
 
-def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) -> NativeField:
+def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, foreground: Tensor) -> NativeField:
     """Interpolate a field linearly from one grid to another, and invert it there.
 
     The inverse is first computed on a grid of at most half the resolution, an eighth of the work, and refined on the
@@ -48,7 +48,7 @@ def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) ->
         ddf: ``(1, 3, D, H, W)`` in voxels of ``network_grid``; beyond that, the displacement of its edge continues.
         network_grid: RAS; it may be ``grid`` itself or a part of it.
         grid: RAS.
-        tissue: ``(1, 1, D, H, W)`` bool, where the error is measured, at no more than some hundred thousand points.
+        foreground: ``(1, 1, D, H, W)`` bool, where the error is measured, at no more than some hundred thousand points.
     """
     ddf = ddf.detach().float().cpu()
     on_grid = ddf.clone() if as_is(network_grid, grid) else transfer(ddf, network_grid, grid)
@@ -58,7 +58,7 @@ def native_field(ddf: Tensor, network_grid: Grid, grid: Grid, tissue: Tensor) ->
         start, coarse = transfer(on_grid, grid, half), half
     guess = transfer(invert_by_voxel(start, COARSE_ITERATIONS), coarse, grid)
     inverse = invert_by_voxel(on_grid, FINE_ITERATIONS, FINE_TOLERANCE, guess)
-    return NativeField(on_grid, inverse, grid, _inverse_error(on_grid, inverse, grid, network_grid, tissue))
+    return NativeField(on_grid, inverse, grid, _inverse_error(on_grid, inverse, grid, network_grid, foreground))
 
 
 def transfer(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
@@ -67,15 +67,15 @@ def transfer(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
     return transfer_ddf(ddf, source.affine, source.affine, target.size, target.affine, target.affine)
 
 
-def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid, tissue: Tensor) -> InverseError:
-    """How far from themselves points of the tissue come to lie, there and back by the fields that are written."""
-    where = tissue[0, 0].cpu()
+def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid, foreground: Tensor) -> InverseError:
+    """How far from themselves points of the foreground come to lie, there and back by the fields that are written."""
+    where = foreground[0, 0].cpu()
     known = (where if where.any() else torch.ones_like(where)).nonzero()
     voxels = known[:: -(-len(known) // MOST_POINTS)].double().numpy()
     into = np.linalg.solve(grid.affine, network_grid.affine)
     places = torch.from_numpy(into[:3, :3] @ voxels.T + into[:3, 3:])[:, None, :, None]
-    forward = places + sample(ddf, places, None)
-    residual = (forward + sample(inverse, forward, None) - places)[:, 0, :, 0].numpy()
+    forward = places + interpolate(ddf, places, None)
+    residual = (forward + interpolate(inverse, forward, None) - places)[:, 0, :, 0].numpy()
     values = np.linalg.norm(grid.affine[:3, :3] @ residual, axis=0)
     p95 = float(np.percentile(values, 95))
     return InverseError(float(values.mean()), p95, float(values.max()), len(values))
@@ -87,14 +87,14 @@ def native_map(values: Tensor, network_grid: Grid, grid: Grid) -> NDArray[Any]:
     return resample(array, network_grid.affine, PointMap(()), grid)
 
 
-def border_displacement(ddf: Tensor, tissue: Tensor) -> float:
-    """95th percentile of the displacement's length, voxels, over the outermost voxels of a grid that show tissue.
+def border_displacement(ddf: Tensor, foreground: Tensor) -> float:
+    """95th percentile of the displacement's length, voxels, over the outermost voxels of a grid of the foreground.
 
     Args:
         ddf: ``(1, 3, D, H, W)`` in voxels.
-        tissue: ``(1, 1, D, H, W)`` bool, of the fixed image. Air may move as it likes; without tissue there it is 0.
+        foreground: ``(1, 1, D, H, W)`` bool, of the fixed image. Air may move as it likes; 0 without foreground there.
     """
-    edge = tissue[0, 0].cpu().clone()
+    edge = foreground[0, 0].cpu().clone()
     edge[1:-1, 1:-1, 1:-1] = False
     lengths = torch.linalg.vector_norm(ddf[0].detach().float().cpu()[:, edge], dim=0)
     return float(torch.quantile(lengths, 0.95)) if len(lengths) else 0.0

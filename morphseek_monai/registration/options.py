@@ -13,7 +13,7 @@ import numpy as np
 
 from morphseek_monai.base.errors import DataError, require_whole
 from morphseek_monai.data.scans.kind import MODALITIES
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 
 __all__ = ["RegisterOptions", "make_options", "text_options", "updated"]
 
@@ -70,7 +70,7 @@ class RegisterOptions:
     transforms: str | None = None
 
     def __post_init__(self) -> None:
-        _ = self.search  # checks its own numbers
+        _ = self.inference  # checks its own numbers
         require_whole("seed", self.seed)
         for role, modality in zip(("fixed", "moving"), self.modalities):
             if modality not in MODALITIES:
@@ -78,9 +78,9 @@ class RegisterOptions:
                 raise DataError(f"{must}, got {modality!r}; correct it")
 
     @property
-    def search(self) -> Search:
+    def inference(self) -> InferenceOptions:
         """What is spent beyond the network's mean."""
-        return Search(self.steps, self.samples, self.refine)
+        return InferenceOptions(self.steps, self.samples, self.refine)
 
     @property
     def modalities(self) -> tuple[str, str]:
@@ -115,7 +115,7 @@ def updated(options: RegisterOptions, changes: Mapping[str, Any]) -> RegisterOpt
 
     Args:
         options: what is not changed.
-        changes: by name; ``search`` is ``steps``, ``samples`` and ``refine`` in one.
+        changes: by name; ``search``, as the public call has it, is ``steps``, ``samples`` and ``refine`` in one.
 
     Raises:
         DataError: an unknown name, or a value that an option cannot have.

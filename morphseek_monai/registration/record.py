@@ -27,7 +27,7 @@ def make_record(
     pair: NetworkPair,
     model: RegistrationModel,
     plan: MemoryPlan,
-    search: Mapping[str, Any],
+    spent: Mapping[str, Any],
     seconds: Mapping[str, float],
     options: RegisterOptions,
 ) -> dict[str, Any]:
@@ -38,9 +38,9 @@ def make_record(
         pair: on the network's grid.
         model: that registered.
         plan: of the memory.
-        search: what was done beyond the network's mean, by :func:`~morphseek_monai.inference.find.find_field` and
+        spent: what was done beyond the network's mean, by :func:`~morphseek_monai.inference.find.find_field` and
             :func:`~morphseek_monai.registration.fit.fit_field`.
-        seconds: of each stage.
+        seconds: of each part of the work.
         options: of the call.
     """
     grid = pair.grid
@@ -53,7 +53,7 @@ def make_record(
         "moving": _scan(result.moving, pair.moving),
         "outside": result.outside,
         "affine": {"start": pair.start, "matrix_ras_fixed_to_moving": pair.affine.tolist()},
-        "network": {**_grid(grid), "field": _grid(result.field_grid), **search},
+        "network": {**_grid(grid), "field": _grid(result.field_grid), **spent},
         "bundle": {
             "name": model.name,
             "version": model.version,

@@ -79,7 +79,7 @@ def register(
         if not isinstance(model, RegistrationModel):
             root = choose_bundle(options.bundle, (fixed_scan, moving_scan), options.modalities)
             model = load_model(root, choose_device(options.device))
-    plan = plan_memory(fixed_scan.grid, moving_scan.grid, model, options.search, options.max_memory)
+    plan = plan_memory(fixed_scan.grid, moving_scan.grid, model, options.inference, options.max_memory)
     LOG.info(plan.text)
     for attempt in (plan, _coarser(plan)):
         try:
@@ -106,7 +106,7 @@ def _carry_out(
 ) -> RegistrationResult:
     """Register what was read, as planned."""
     notices = [*fixed_scan.notices, *moving_scan.notices, *plan.notices, *_same_scan(fixed_scan, moving_scan)]
-    search, with_network = options.search, options.steps != 0
+    inference, with_network = options.inference, options.steps != 0
     if model.made_data and with_network:
         notices.append(
             f"the network's weights, of bundle {model.name}, were trained on {model.made_data} and on no scan of a"
@@ -129,7 +129,7 @@ def _carry_out(
         ddf: Tensor | None = None
         answered = similarity["affine"]
         if with_network:
-            found = find_field(model.network, pair.image, plain, pair.grid.spacing, search, options.seed)
+            found = find_field(model.network, pair.image, plain, pair.grid.spacing, inference, options.seed)
             similarity["network"] = similarity_after(pair, found.ddf)
             if similarity["network"] > answered:
                 ddf, answered = found.ddf, similarity["network"]
@@ -137,8 +137,8 @@ def _carry_out(
                 notices.append("the network's field raises no similarity and is left out")
     with clock("optimise"):
         fitted = Fitted(ddf, None, pair.grid, {})
-        if search.refine != "off":
-            fitted = fit_field(pair, ddf, search.refine, plan.network)
+        if inference.refine != "off":
+            fitted = fit_field(pair, ddf, inference.refine, plan.network)
             if fitted.similarity is not None:
                 similarity["optimiser"] = fitted.similarity
         notices += fitted.notices
@@ -146,8 +146,8 @@ def _carry_out(
     with clock("native grid"):
         field_grid = fixed_scan.grid.coarsened(plan.field) if plan.field > 1 else fixed_scan.grid
         final, on_network = fitted.fields(pair)
-        tissue = foreground_at(pair, fitted.grid)
-        native = native_field(final, fitted.grid, field_grid, tissue)
+        fixed_foreground = foreground_at(pair, fitted.grid)
+        native = native_field(final, fitted.grid, field_grid, fixed_foreground)
         jacobian = jacobian_determinant(native.ddf)[0].numpy()
         spread = None if found.spread is None else native_map(found.spread, pair.grid, field_grid)
     with clock("warp"):
@@ -185,18 +185,18 @@ def _carry_out(
 
 
 class _Clock:
-    """Seconds of each stage."""
+    """Seconds of each part of the work."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = perf_counter()
+    def __call__(self, part: str) -> Iterator[None]:
+        began = perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + perf_counter() - start, 3)
+            self.seconds[part] = round(self.seconds.get(part, 0.0) + perf_counter() - began, 3)
 
 
 def _coarser(plan: MemoryPlan) -> MemoryPlan:

@@ -26,7 +26,7 @@ from morphseek_monai.spatial.point_map import Field, PointMap
 from morphseek_monai.spatial.transform import composite
 
 if TYPE_CHECKING:
-    from morphseek_monai.registration.report import ReportView
+    from morphseek_monai.registration.report import ReportContent
 
 LOG = logging.getLogger("morphseek")
 
@@ -134,11 +134,11 @@ class RegistrationResult:
             raise ValueError(f"RegistrationResult.map_points() 'source' must be 'fixed' or 'moving', got {source!r}")
         return (self.forward if source == "fixed" else self.backward).map_points(points)
 
-    def view(self) -> ReportView:
+    def report_content(self) -> ReportContent:
         """What the report shows, all on the fixed grid."""
-        from morphseek_monai.registration.shown import view_of  # loads matplotlib, which takes a second
+        from morphseek_monai.registration.shown import content_of  # loads matplotlib, which takes a second
 
-        return view_of(self)
+        return content_of(self)
 
     def save(self, folder: str | os.PathLike[str], report: bool = True) -> None:
         """Write the files; ``result.json`` last, so that its presence means a complete folder.
@@ -172,7 +172,7 @@ class RegistrationResult:
             if report:
                 from morphseek_monai.registration.report import write_report
 
-                write_report(folder, self.view())
+                write_report(folder, self.report_content())
         for written in transforms:
             written.result()
         write_json(folder / "result.json", self.record)

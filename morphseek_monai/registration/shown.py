@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from morphseek_monai.data.scans.scan import Scan
-from morphseek_monai.registration.report import ReportView
+from morphseek_monai.registration.report import ReportContent
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.point_map import PointMap
 from morphseek_monai.spatial.transform import resample
@@ -18,15 +18,15 @@ from morphseek_monai.spatial.transform import resample
 if TYPE_CHECKING:
     from morphseek_monai.registration.result import RegistrationResult
 
-__all__ = ["view_of"]
+__all__ = ["content_of"]
 
 
-def view_of(result: RegistrationResult) -> ReportView:
+def content_of(result: RegistrationResult) -> ReportContent:
     """Gather what the report shows, all on the fixed grid; the moving image before the field only in its planes."""
     fixed = result.fixed
     at_fixed = _Nearest(result.field_grid, fixed.grid)
     ddf = result.ddf[0].numpy()
-    return ReportView(
+    return ReportContent(
         title=f"{_short(result.moving.name)} to {_short(fixed.name)}",
         verdict=result.verdict,
         checks=result.checks,

@@ -76,7 +76,7 @@ class Grid(NamedTuple):
         scale[:3, 3] = ((np.array(self.size) - 1) - factor * (size - 1)) / 2
         return Grid.from_size(size, self.affine @ scale)
 
-    def refined(self, times: NDArray[Any]) -> Grid:
+    def subdivided(self, times: NDArray[Any]) -> Grid:
         """The grid with every voxel cut into ``times`` ``(3,)`` along each axis."""
         cut = np.diag([*(1.0 / times), 1.0])
         cut[:3, 3] = (1.0 / times - 1.0) / 2

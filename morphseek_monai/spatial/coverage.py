@@ -26,15 +26,15 @@ def uncovered(transform: Any, grid: Grid) -> float:
     Returns:
         0 for a transform without fields, 1 where a field lies elsewhere.
     """
-    steps = point_map(transform)
-    if steps is None:
+    chain = point_map(transform)
+    if chain is None:
         return 0.0
-    fields = [(number, step) for number, step in enumerate(steps.steps) if isinstance(step, Field)]
+    fields = [(number, one) for number, one in enumerate(chain.maps) if isinstance(one, Field)]
     missing = 0
     for part in slabs(grid) if fields else ():
         covered = np.ones((len(range(*part.indices(grid.size[0]))), *grid.size[1:]), dtype=bool)
         for number, field in fields:
-            where = PointMap(steps.steps[:number]).places(grid, part, field.grid.affine)
+            where = PointMap(chain.maps[:number]).places(grid, part, field.grid.affine)
             covered &= inside(where, field.grid.size).numpy()
         missing += int((~covered).sum())
     return missing / int(np.prod(grid.size))

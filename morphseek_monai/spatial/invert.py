@@ -86,12 +86,12 @@ def measure_inverse(transform: Any, inverse: Any, grid: Grid) -> InverseError:
         inverse: of it.
         grid: where; of large grids every second, third, ... voxel along each axis.
     """
-    step = int(np.ceil((np.prod(grid.size) / _MOST_POINTS) ** (1 / 3)))
-    steps = [min(step, n - 1) for n in grid.size]  # two voxels of every axis at least
-    size = [-(-n // step) for n, step in zip(grid.size, steps, strict=True)]
-    sample = Grid.from_size(size, grid.affine @ np.diag([*steps, 1.0]))
-    moved = ddf_to_world(to_ddf(compose_transforms([transform, inverse]), sample), sample.affine)
-    error = torch.linalg.vector_norm(moved[0], dim=0)[_stays(transform, sample)].double()
+    stride = int(np.ceil((np.prod(grid.size) / _MOST_POINTS) ** (1 / 3)))
+    strides = [min(stride, n - 1) for n in grid.size]  # two voxels of every axis at least
+    size = [-(-n // stride) for n, stride in zip(grid.size, strides, strict=True)]
+    coarse = Grid.from_size(size, grid.affine @ np.diag([*strides, 1.0]))
+    moved = ddf_to_world(to_ddf(compose_transforms([transform, inverse]), coarse), coarse.affine)
+    error = torch.linalg.vector_norm(moved[0], dim=0)[_stays(transform, coarse)].double()
     if not error.numel():
         return InverseError(np.nan, np.nan, np.nan, 0)
     p95 = float(torch.quantile(error, 0.95))

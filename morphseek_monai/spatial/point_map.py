@@ -13,7 +13,7 @@ from torch import Tensor
 
 from morphseek_monai.space.grid import Grid
 
-__all__ = ["Field", "PointMap", "as_is", "inside", "sample", "slabs"]
+__all__ = ["Field", "PointMap", "as_is", "inside", "interpolate", "slabs"]
 
 _SLAB_VOXELS = 2**17  # coordinates of so many stay in the processor's cache
 _SAME = 1e-6  # of a voxel
@@ -35,18 +35,18 @@ class Field(NamedTuple):
 class PointMap(NamedTuple):
     """Points of one image -> points of another, RAS mm.
 
-    It holds what was computed and nothing else; :func:`~morphseek_monai.spatial.transform.to_itk` makes an ITK
+    It holds what was computed and nothing else; :func:`~morphseek_monai.spatial.transform.composite` makes an ITK
     transform of it.
 
     Attributes:
-        steps: matrices ``(4, 4)`` and :class:`Field`, the **first acts first**.
+        maps: matrices ``(4, 4)`` and :class:`Field`, the **first acts first**.
 
     Example:
         >>> PointMap((np.diag([2.0, 1, 1, 1]),)).map_points([[1.0, 2, 3]])
         array([[2., 2., 3.]])
     """
 
-    steps: tuple[NDArray[Any] | Field, ...]
+    maps: tuple[NDArray[Any] | Field, ...]
 
     def map_points(self, points: Any) -> NDArray[np.float64]:
         """Map points ``(N, 3)``, RAS mm."""
@@ -68,22 +68,22 @@ class PointMap(NamedTuple):
         """
         axes = [torch.arange(n, dtype=dtype) for n in grid.size]
         lattice = torch.stack(torch.meshgrid(axes[0][part], axes[1], axes[2], indexing="ij"))
-        first = self.steps[0] if self.steps else None
+        first = self.maps[0] if self.maps else None
         if isinstance(first, Field) and as_is(first.grid, grid):
             lattice += first.ddf[0][:, part]
-            return PointMap(self.steps[1:])._follow(lattice, first.grid.affine, affine)
+            return PointMap(self.maps[1:])._follow(lattice, first.grid.affine, affine)
         return self._follow(lattice, grid.affine, affine)
 
     def _follow(self, where: Tensor, source: NDArray[Any], target: NDArray[Any]) -> Tensor:
         """Map points ``(3, d, Y, Z)``, in voxels of ``source``, to voxels of ``target``."""
         pending = np.asarray(source, dtype=np.float64)
-        for step in self.steps:
-            if isinstance(step, Field):
-                where = _apply(np.linalg.solve(step.grid.affine, pending), where)
-                where = where + sample(step.ddf, where, 0.0)
-                pending = step.grid.affine
+        for one in self.maps:
+            if isinstance(one, Field):
+                where = _apply(np.linalg.solve(one.grid.affine, pending), where)
+                where = where + interpolate(one.ddf, where, 0.0)
+                pending = one.grid.affine
             else:
-                pending = step @ pending
+                pending = one @ pending
         return _apply(np.linalg.solve(target, pending), where)
 
 
@@ -94,7 +94,7 @@ def slabs(grid: Grid) -> Iterator[slice]:
     return (slice(start, min(start + thickness, x)) for start in range(0, x, thickness))
 
 
-def sample(volume: Tensor, where: Tensor, outside: float | None) -> Tensor:
+def interpolate(volume: Tensor, where: Tensor, outside: float | None) -> Tensor:
     """Interpolate linearly between voxels.
 
     Args:

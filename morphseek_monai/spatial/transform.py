@@ -23,7 +23,7 @@ from morphseek_monai.fields import ddf_to_world, world_to_ddf
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.itk_image import RAS_TO_LPS
 from morphseek_monai.spatial.itk_sampling import ddf_by_itk, resample_by_itk
-from morphseek_monai.spatial.point_map import Field, PointMap, inside, sample, slabs
+from morphseek_monai.spatial.point_map import Field, PointMap, inside, interpolate, slabs
 
 itk = lazy_module("itk")
 
@@ -48,12 +48,12 @@ def make_transform(affine: NDArray[Any], ddf: Tensor | None, grid: Grid) -> Any:
 def composite(point_map: PointMap) -> Any:
     """A map of points as ``itk.CompositeTransform[itk.D, 3]``, 24 bytes per voxel of every field."""
     whole = itk.CompositeTransform[itk.D, 3].New()
-    for step in reversed(point_map.steps):
-        if isinstance(step, Field):
-            world = ddf_to_world(step.ddf.detach().cpu().double(), step.grid.affine)[0]
-            whole.AddTransform(field_transform(world.permute(3, 2, 1, 0).numpy(), step.grid))
+    for one in reversed(point_map.maps):
+        if isinstance(one, Field):
+            world = ddf_to_world(one.ddf.detach().cpu().double(), one.grid.affine)[0]
+            whole.AddTransform(field_transform(world.permute(3, 2, 1, 0).numpy(), one.grid))
         else:
-            whole.AddTransform(_affine_transform(step))
+            whole.AddTransform(_affine_transform(one))
     return whole
 
 
@@ -61,18 +61,18 @@ def point_map(transform: Any) -> PointMap | None:
     """The reverse of :func:`composite`, fields in single precision; None where a member is of another kind."""
     if isinstance(transform, PointMap):
         return transform
-    steps: list[NDArray[np.float64] | Field] = []
+    maps: list[NDArray[np.float64] | Field] = []
     for member in reversed(members(transform)):  # the member added last acts first
         if member.GetNameOfClass() == "DisplacementFieldTransform":
             values, grid = field_of(member)
             displacement = torch.from_numpy(values.astype(np.float32)).permute(3, 2, 1, 0)
-            steps.append(Field(world_to_ddf(displacement[None], grid.affine).contiguous(), grid))
+            maps.append(Field(world_to_ddf(displacement[None], grid.affine).contiguous(), grid))
             continue
         matrix = linear_of(member)
         if matrix is None:
             return None
-        steps.append(matrix)
-    return PointMap(tuple(steps))
+        maps.append(matrix)
+    return PointMap(tuple(maps))
 
 
 def field_transform(displacement: NDArray[Any], grid: Grid) -> Any:
@@ -143,8 +143,8 @@ def resample(
     """
     if interpolation not in INTERPOLATIONS:
         raise ValueError(f"resample() 'interpolation' must be of {INTERPOLATIONS}, got {interpolation!r}")
-    steps = point_map(transform) if interpolation in ("linear", "nearest") else None
-    if steps is None:
+    chain = point_map(transform) if interpolation in ("linear", "nearest") else None
+    if chain is None:
         if outside is None:
             raise ValueError("resample() 'outside' must be a number for an ITK transform, got None")
         whole = composite(transform) if isinstance(transform, PointMap) else transform
@@ -153,12 +153,12 @@ def resample(
     if interpolation == "linear":
         volume = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))[None, None]
         for part in slabs(grid):
-            result[part] = sample(volume, steps.places(grid, part, affine), outside)[0].numpy()
+            result[part] = interpolate(volume, chain.places(grid, part, affine), outside)[0].numpy()
         return result
     if outside is None:
         raise ValueError("resample() 'outside' must be a number with interpolation 'nearest', got None")
     for part in slabs(grid):  # in double precision, or rounding would choose between two voxels at random
-        where = steps.places(grid, part, affine, torch.float64)
+        where = chain.places(grid, part, affine, torch.float64)
         known = inside(where, array.shape).numpy()
         nearest = torch.floor(where + 0.5).nan_to_num(0.0)
         index = [nearest[axis].clamp(0, n - 1).long().numpy() for axis, n in enumerate(array.shape)]
@@ -168,12 +168,12 @@ def resample(
 
 def to_ddf(transform: Any, grid: Grid) -> Tensor:
     """Sample a whole transform as one displacement field, ``(1, 3, X, Y, Z)`` in voxels of ``grid``."""
-    steps = point_map(transform)
-    if steps is None:
+    chain = point_map(transform)
+    if chain is None:
         return ddf_by_itk(transform, grid)
     result = torch.empty(1, 3, *grid.size)
     for part in slabs(grid):
-        places = steps.places(grid, part, grid.affine, torch.float64)
+        places = chain.places(grid, part, grid.affine, torch.float64)
         result[0, :, part] = (places - PointMap(()).places(grid, part, grid.affine, torch.float64)).float()
     return result
 

@@ -9,7 +9,7 @@ from scipy.ndimage import label as connected_components
 from torch import Tensor
 
 from ..base.errors import DataError
-from ..data.pairs.checks import source_name
+from ..data.pairs.requirements import source_name
 
 __all__ = ["body_mask"]
 

@@ -9,7 +9,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 from monai.utils.type_conversion import convert_to_tensor
 
-from ..data.pairs.checks import binary_mask, check_image, check_same_grid, integer_label, source_name
+from ..data.pairs.requirements import binary_mask, check_image, check_same_grid, integer_label, source_name
 
 __all__ = ["CheckSubjectd"]
 

@@ -10,7 +10,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 
-from ..data.pairs.checks import integer_label, source_name
+from ..data.pairs.requirements import integer_label, source_name
 
 __all__ = ["SelectLabelsd"]
 

@@ -9,7 +9,7 @@ from monai.config.type_definitions import KeysCollection
 from monai.transforms.transform import MapTransform
 
 from ..base.errors import DataError
-from ..data.pairs.checks import source_name
+from ..data.pairs.requirements import source_name
 
 __all__ = ["ByModalityd"]
 

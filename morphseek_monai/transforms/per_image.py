@@ -12,7 +12,7 @@ from monai.transforms.compose import Compose
 from monai.transforms.transform import MapTransform, Randomizable
 from monai.utils.type_conversion import convert_to_dst_type, convert_to_tensor
 
-from ..data.pairs.checks import integer_label
+from ..data.pairs.requirements import integer_label
 
 __all__ = ["PerImaged"]
 

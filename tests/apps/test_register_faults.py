@@ -7,7 +7,8 @@ where they arise:
 == ============================================== ===================================================================
 no fault                                          where
 == ============================================== ===================================================================
-12 empty masks, masks of one slice                ``register`` takes no mask; in training tests/data/test_checks.py and
+12 empty masks, masks of one slice                ``register`` takes no mask; in training
+                                                  tests/data/pairs/test_requirements.py and
                                                   tests/losses/test_lncc.py, test_mind.py, test_masked.py
 13 labels that are absent in fixed or moving      tests/apps/test_evaluate.py, tests/metrics/test_registration_dice.py,
                                                   tests/losses/test_soft_dice.py

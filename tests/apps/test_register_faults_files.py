@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration.models.bundles import find_bundle
 from morphseek_monai.registration.models.model import RegistrationModel, load_model
@@ -278,7 +278,7 @@ def test_fault_21_a_network_that_answers_nan_moves_nothing(
 ) -> None:
     answer = MorphSeekNet.forward
     monkeypatch.setattr(MorphSeekNet, "forward", lambda *args, **kwargs: answer(*args, **kwargs) * float("nan"))
-    search = Search(refine="off")
+    search = InferenceOptions(refine="off")
     result = register(pair.files["fixed"], pair.files["moving"], bundle=model, affine="off", search=search)
     assert "the network's field raises no similarity and is left out" in result.notices
     assert result.ddf.abs().max() == 0 and np.isfinite(result.warped_array).all()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from morphseek_monai.inference import sampling as search
+from morphseek_monai.inference import sampling
 from morphseek_monai.inference.sampling import sample_fields
 from morphseek_monai.inference.score import label_free_score
 from morphseek_monai.networks import MorphSeekNet
@@ -22,13 +22,13 @@ SPACING = (1.0, 2.0, 3.0)
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     """The fields that sample_fields() draws, kept as it draws them."""
     fields: list[torch.Tensor] = []
-    draw = search._draw
+    draw = sampling._draw
 
     def keep(*args: Any) -> torch.Tensor:
         fields.append(draw(*args))
         return fields[-1]
 
-    monkeypatch.setattr(search, "_draw", keep)
+    monkeypatch.setattr(sampling, "_draw", keep)
     return fields
 
 

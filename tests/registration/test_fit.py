@@ -11,7 +11,7 @@ import torch
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.scan import read_scan
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.inference.instance_optimisation import Optimised, optimise
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration import fit as fit_module
@@ -84,11 +84,11 @@ def test_the_network_is_left_out_where_it_is_not_wanted(
 
     monkeypatch.setattr(MorphSeekNet, "forward", fail)
     monkeypatch.setattr(memory, "forward_bytes", lambda *_: 0)
-    result = register(brains.image(0), brains.image(1), bundle=model, search=Search(steps=0, refine=1))
+    result = register(brains.image(0), brains.image(1), bundle=model, search=InferenceOptions(steps=0, refine=1))
     assert "network" not in result.metrics and "optimiser" in result.metrics
     assert result.metrics["after"]["similarity"] > result.metrics["affine"]["similarity"]
     with pytest.raises(DataError, match="samples are the network's, which steps 0 leaves out, got 4; set one of them"):
-        Search(steps=0, samples=4)
+        InferenceOptions(steps=0, samples=4)
 
 
 def test_another_contrast_is_compared_by_descriptors(brains: Brains, model: RegistrationModel) -> None:

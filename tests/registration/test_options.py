@@ -9,7 +9,7 @@ import pytest
 
 from morphseek_monai.apps.register import register as command
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.registration.options import RegisterOptions, make_options, updated
 from morphseek_monai.registration.register import register
 
@@ -22,8 +22,9 @@ def test_same_names_and_defaults_as_the_command() -> None:
 
 def test_options_and_keywords_of_the_function() -> None:
     options = RegisterOptions(steps="auto", samples=3, refine=4, seed=9, max_memory="2G")
-    assert options.search == Search("auto", 3, 4)
-    assert updated(options, {"search": Search(2), "seed": 5}) == RegisterOptions(steps=2, seed=5, max_memory="2G")
+    assert options.inference == InferenceOptions("auto", 3, 4)
+    changes = {"search": InferenceOptions(2), "seed": 5}
+    assert updated(options, changes) == RegisterOptions(steps=2, seed=5, max_memory="2G")
     with pytest.raises(DataError, match=r"register\(\): sede is no option of morphseek register; known: bundle"):
         register("fixed.nii.gz", "moving.nii.gz", sede=1)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from morphseek_monai import __version__
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.options import RegisterOptions
 from morphseek_monai.registration.record import versions
@@ -34,7 +34,7 @@ def files(brains: Brains, tmp_path_factory: pytest.TempPathFactory) -> list[Path
 def record(files: list[Path], model: RegistrationModel) -> dict[str, Any]:
     """As it is read from the file: tuples are lists, nothing is left out."""
     options: dict[str, Any] = {"affine": turned((0, 0, 3), (1, 2, 3)), "seed": 7, "max_memory": "100G"}
-    result = register(*files, bundle=model, search=Search(samples=1), moving_modality="mr", **options)
+    result = register(*files, bundle=model, search=InferenceOptions(samples=1), moving_modality="mr", **options)
     whole = json.loads(json.dumps(result.record, allow_nan=False))
     assert whole == result.record or json.dumps(whole) == json.dumps(result.record)
     return dict(whole)

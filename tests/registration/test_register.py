@@ -266,9 +266,9 @@ class TestArguments:
             register(brains.image(0), brains.image(1), bundle=model, fixed_modality="ct")
 
     def test_samples_give_an_uncertainty_map(self, brains: Brains, model: RegistrationModel, tmp_path: Path) -> None:
-        from morphseek_monai.inference.find import Search
+        from morphseek_monai.inference.find import InferenceOptions
 
-        result = register(brains.image(0), brains.image(1), bundle=model, search=Search(samples=3))
+        result = register(brains.image(0), brains.image(1), bundle=model, search=InferenceOptions(samples=3))
         assert result.uncertainty is not None and result.uncertainty.shape == brains.arrays[0].shape
         assert result.uncertainty.max() > 0
         result.save(tmp_path)

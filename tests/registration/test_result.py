@@ -14,7 +14,7 @@ import torch
 from monai.data import MetaTensor
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
@@ -34,7 +34,7 @@ def images(brains: Brains) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def result(images: tuple[Any, Any], model: RegistrationModel) -> RegistrationResult:
-    return register(*images, bundle=model, affine=turned((2, 3, -4), (4, -3, 2)), search=Search(samples=2))
+    return register(*images, bundle=model, affine=turned((2, 3, -4), (4, -3, 2)), search=InferenceOptions(samples=2))
 
 
 @pytest.fixture(scope="module")
@@ -170,12 +170,12 @@ def test_a_coarse_field_is_shown_on_the_fixed_grid(images: tuple[Any, Any], mode
         patch.setattr(module, "plan_memory", lambda *_: MemoryPlan(1, 2, 2, 1.0, ("coarser",)))
         result = register(*images, bundle=model, affine="off")
     assert result.field_grid.size == (20, 19, 18) and "coarser" in result.notices
-    view = result.view()
-    assert view.jacobian.shape == view.warped.shape == images[0].shape
+    content = result.report_content()
+    assert content.jacobian.shape == content.warped.shape == images[0].shape
     voxels = np.array([[20, 18, 17], [12, 25, 20]])
     world = nib.affines.apply_affine(images[0].affine, voxels)
     whole = to_ddf(result.transform, result.fixed.grid)[0]
-    shown = view.ddf[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]].T * result.fixed.grid.spacing
+    shown = content.ddf[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]].T * result.fixed.grid.spacing
     exact = whole[:, voxels[:, 0], voxels[:, 1], voxels[:, 2]].T.numpy() * result.fixed.grid.spacing
     assert np.linalg.norm(exact, axis=1).max() > 1
     np.testing.assert_allclose(shown, exact, atol=1.5)  # the nearest of voxels of 10 mm
@@ -277,8 +277,8 @@ def test_the_moving_image_is_shown_as_it_would_be_resampled(result: Registration
     from morphseek_monai.spatial.point_map import PointMap
     from morphseek_monai.spatial.transform import resample
 
-    view, grid, moving = result.view(), result.fixed.grid, result.moving
-    for shown, matrix in ((view.before, np.eye(4)), (view.aligned, result.affine)):
+    content, grid, moving = result.report_content(), result.fixed.grid, result.moving
+    for shown, matrix in ((content.before, np.eye(4)), (content.aligned, result.affine)):
         whole = resample(moving.array, moving.affine, PointMap((matrix,)), grid, outside=result.outside)
         assert shown.shape == whole.shape
         for axis, index in ((0, 11), (1, 20), (2, 35)):

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
@@ -30,7 +30,7 @@ FILES = ("transform.h5", "inverse.h5", "warped.nii.gz", "jacobian.nii.gz", "resu
 @pytest.fixture(scope="module")
 def result(brains: Brains, model: RegistrationModel) -> RegistrationResult:
     images = brains.image(0), brains.image(1)
-    return register(*images, bundle=model, affine=turned((2, 3, -4), (4, -3, 2)), search=Search(refine="off"))
+    return register(*images, bundle=model, affine=turned((2, 3, -4), (4, -3, 2)), search=InferenceOptions(refine="off"))
 
 
 def child(work: Callable[[], object]) -> int:

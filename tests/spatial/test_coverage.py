@@ -17,7 +17,7 @@ GRID = Grid((20, 10, 10), np.eye(4))
 
 
 @pytest.mark.parametrize(
-    ("steps", "share"),
+    ("maps", "share"),
     [
         ((), 0.0),
         ((SHIFT,), 0.0),
@@ -27,9 +27,9 @@ GRID = Grid((20, 10, 10), np.eye(4))
         ((SHIFT @ SHIFT @ SHIFT, SMALL), 1.0),
     ],
 )
-def test_the_share(steps: tuple, share: float) -> None:  # type: ignore[type-arg]
-    assert uncovered(PointMap(steps), GRID) == pytest.approx(share)
-    assert uncovered(composite(PointMap(steps)), GRID) == pytest.approx(share)
+def test_the_share(maps: tuple, share: float) -> None:  # type: ignore[type-arg]
+    assert uncovered(PointMap(maps), GRID) == pytest.approx(share)
+    assert uncovered(composite(PointMap(maps)), GRID) == pytest.approx(share)
 
 
 def test_half_a_voxel_beyond_the_outer_centres_counts_as_covered() -> None:

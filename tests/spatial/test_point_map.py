@@ -83,7 +83,7 @@ def test_a_map_as_one_field_is_that_of_itk(name: str) -> None:
 def test_itk_transforms_become_maps_again() -> None:
     again = point_map(composite(MAPS["two fields"]))
     assert again is not None
-    for one, other in zip(again.steps, MAPS["two fields"].steps, strict=True):
+    for one, other in zip(again.maps, MAPS["two fields"].maps, strict=True):
         if isinstance(other, Field):
             assert isinstance(one, Field) and one.grid.same_as(other.grid)
             torch.testing.assert_close(one.ddf, other.ddf, atol=1e-5, rtol=0)

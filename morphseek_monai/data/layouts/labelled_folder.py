@@ -9,10 +9,10 @@ from pathlib import Path
 from morphseek_monai.base.errors import DataError
 
 from .naming import stem
+from .subjects import Subject, SubjectPair
 
 __all__ = ["labelled_images", "named_pairs"]
 
-Subject = dict[str, str]
 
 
 def labelled_images(folder: str | os.PathLike[str] | None, first: int | None = None) -> list[Subject]:
@@ -41,7 +41,7 @@ def labelled_images(folder: str | os.PathLike[str] | None, first: int | None = N
     return found[:first]
 
 
-def named_pairs(subjects: Sequence[Subject], pairs: Sequence[Sequence[str]]) -> list[dict[str, Subject]]:
+def named_pairs(subjects: Sequence[Subject], pairs: Sequence[Sequence[str]]) -> list[SubjectPair]:
     """Pair subjects by their ids.
 
     Args:

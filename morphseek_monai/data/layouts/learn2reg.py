@@ -26,12 +26,10 @@ from morphseek_monai.base.files import require_file
 
 from .learn2reg_json import find_dataset_json, listed_images, listed_pairs, read_dataset_json
 from .naming import parse_name, stem
-from .subjects import check_disjoint, subject_of
+from .subjects import Subject, SubjectPair, check_disjoint, subject_of
 
 __all__ = ["label_names", "training_pairs", "training_subjects", "validation_pairs"]
 
-Subject = dict[str, str]
-Pair = dict[str, Subject]
 
 _ENDS = ("fixed", "moving")
 _FOLDERS = {"label": "labels", "mask": "masks"}
@@ -76,7 +74,7 @@ def training_subjects(dataset_dir: str | os.PathLike[str], json: str | None = No
     return kept
 
 
-def training_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None) -> list[Pair]:
+def training_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None) -> list[SubjectPair]:
     """List ``training_paired_images`` without the subjects of ``registration_val`` and ``registration_test``.
 
     A pair of a missing image is left out with a warning: the official Abdomen MR<-CT json misspells two.
@@ -114,7 +112,7 @@ def training_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None)
     return pairs
 
 
-def validation_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None) -> list[Pair]:
+def validation_pairs(dataset_dir: str | os.PathLike[str], json: str | None = None) -> list[SubjectPair]:
     """List ``registration_val``.
 
     Args:
@@ -159,7 +157,7 @@ def label_names(dataset_dir: str | os.PathLike[str], json: str | None = None) ->
     return {0: "background"} | {int(index): str(name) for index, name in table.items()}
 
 
-def _held_out(path: Path, content: Mapping[str, Any]) -> tuple[list[Pair], set[str]]:
+def _held_out(path: Path, content: Mapping[str, Any]) -> tuple[list[SubjectPair], set[str]]:
     """The validation pairs, and the subjects that training must not see."""
     validation = listed_pairs(path, content, "registration_val")
     test = listed_pairs(path, content, "registration_test")  # by name: its images need not be here
@@ -167,7 +165,7 @@ def _held_out(path: Path, content: Mapping[str, Any]) -> tuple[list[Pair], set[s
     return [_pair(path.parent, pair) for pair in validation], held_out
 
 
-def _pair(folder: Path, pair: Mapping[str, str]) -> Pair:
+def _pair(folder: Path, pair: Mapping[str, str]) -> SubjectPair:
     return {end: _subject(folder, {"image": pair[end]}) for end in _ENDS}
 
 

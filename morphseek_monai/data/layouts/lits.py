@@ -17,11 +17,10 @@ from morphseek_monai.base.errors import DataError, report_error
 
 from .lits_files import LitsCase, find_cases
 from .naming import stem
+from .subjects import Subject, SubjectPair
 
 __all__ = ["LITS_LABELS", "LITS_VALIDATION", "lits_training_subjects", "lits_validation_pairs"]
 
-Subject = dict[str, str]
-Pair = dict[str, Subject]
 
 LITS_LABELS = {0: "background", 1: "liver", 2: "tumour"}
 """Names of the label ids of the liver data."""
@@ -56,7 +55,7 @@ def lits_training_subjects(
 
 def lits_validation_pairs(
     dataset_dir: str | os.PathLike[str], validation: Sequence[int] | None = None, layout: str | None = None
-) -> list[Pair]:
+) -> list[SubjectPair]:
     """Pair every held-out case as fixed image with the next one as moving image, the last with the first.
 
     A ring gives each patient the same weight, once fixed and once moving, and as many pairs as cases; all

@@ -13,11 +13,10 @@ from morphseek_monai.base.errors import DataError
 from .learn2reg import training_subjects, validation_pairs
 from .lits import lits_training_subjects, lits_validation_pairs
 from .lits_files import holds_lits17, holds_msd
+from .subjects import Subject, SubjectPair
 
 __all__ = ["LAYOUTS", "Layout", "detect_layout"]
 
-Subject = dict[str, str]
-Pair = dict[str, Subject]
 
 
 class Layout(NamedTuple):
@@ -31,7 +30,7 @@ class Layout(NamedTuple):
     """
 
     training: Callable[..., list[Subject]]
-    validation: Callable[..., list[Pair]]
+    validation: Callable[..., list[SubjectPair]]
     description: str
 
 

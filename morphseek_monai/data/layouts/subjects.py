@@ -10,9 +10,16 @@ from morphseek_monai.base.errors import DataError, report_error
 
 from .naming import parse_name, stem
 
-__all__ = ["check_disjoint", "image_id", "is_pair", "modality", "subject_of"]
+__all__ = [
+    "Entry", "EntryPair", "Subject", "SubjectPair", "check_disjoint", "image_id", "is_pair", "modality", "subject_of",
+]
 
+# what a list names, files or arrays
 Entry = Mapping[str, Any]
+EntryPair = Mapping[str, Entry]
+# the same from files alone, as the layouts find them
+Subject = dict[str, str]
+SubjectPair = dict[str, Subject]
 
 
 def is_pair(entry: Entry) -> bool:

@@ -13,7 +13,7 @@ from morphseek_monai.base.errors import DataError, find_data_error
 from morphseek_monai.base.files import unreadable
 
 from ..layouts.subjects import modality
-from .checks import binary_mask, check_image, check_same_grid, integer_label
+from .requirements import binary_mask, check_image, check_same_grid, integer_label
 
 __all__ = ["LoadedSubject", "file_of", "load_subject"]
 
@@ -72,35 +72,35 @@ def load_subject(
     """
     wanted = {"image": True, "label": with_label, "mask": with_mask}
     keys = tuple(key for key, use in wanted.items() if use and subject.get(key) is not None)
-    sample: Any = {key: subject[key] for key in keys}
+    prepared: Any = {key: subject[key] for key in keys}
     kind = modality(subject)
     if kind:
-        sample["modality"] = kind
+        prepared["modality"] = kind
     image_name = file_of(subject, "image") or "array"
     if transform is not None:
         try:
-            sample = transform(sample)
+            prepared = transform(prepared)
         except Exception as error:
             raise _explain(error, subject, keys) from error
     for key in keys:
-        if isinstance(sample[key], str | os.PathLike):
+        if isinstance(prepared[key], str | os.PathLike):
             raise DataError(
-                f"{key} {sample[key]} was not read; begin the dataset's transform with LoadImaged on its key"
+                f"{key} {prepared[key]} was not read; begin the dataset's transform with LoadImaged on its key"
             )
-    image = _plain(sample["image"]).float()
+    image = _plain(prepared["image"]).float()
     check_image(image, image_name)
     label = mask = None
     if "label" in keys:
         name = file_of(subject, "label") or f"of {image_name}"
-        label = integer_label(_plain(sample["label"]), name)
+        label = integer_label(_plain(prepared["label"]), name)
         check_same_grid(image, label, image_name, name)
     if "mask" in keys:
         name = file_of(subject, "mask") or f"of {image_name}"
-        mask = binary_mask(_plain(sample["mask"]), name)
+        mask = binary_mask(_plain(prepared["mask"]), name)
         check_same_grid(image, mask, image_name, name, "mask")
     elif with_mask:
         mask = torch.ones_like(image, dtype=torch.uint8)
-    affine = getattr(sample["image"], "affine", None)
+    affine = getattr(prepared["image"], "affine", None)
     voxel_to_mm = None if affine is None else torch.as_tensor(affine, dtype=torch.float64)
     return LoadedSubject(image, label, voxel_to_mm, mask)
 

@@ -22,7 +22,7 @@ _CT_SHARE = 0.01
 
 LABEL_SHARE = 0.7  # of an id's neighbours that have the same id: from here on regions,
 IMAGE_SHARE = 0.2  # below here grey values, doubtful between
-SAMPLE = 1_000_000  # voxels looked at for ids and neighbours
+MOST_LOOKED_AT = 1_000_000  # voxels looked at for ids and neighbours
 ROUNDING = 1e-3  # a slope in the header leaves ids that far from whole numbers,
 RELATIVE = 4e-7  # or so much of themselves: single precision
 _LABEL_INTENTS = (1002, 1003)  # NIfTI's codes of label maps and of NeuroNames
@@ -83,7 +83,7 @@ def kind_of(array: NDArray[Any], name: str = "", header: Any = None) -> Kind:
     intent = int(header["intent_code"]) if isinstance(header, nib.Nifti1Header) else 0
     if intent in _STATISTICS:
         return Kind("image", "the header's intent")
-    if array.size == 0 or whole_ids(_sample(array, 0)) is None or (ids := whole_ids(array)) is None:
+    if array.size == 0 or whole_ids(_lines(array, 0)) is None or (ids := whole_ids(array)) is None:
         if intent in _LABEL_INTENTS:
             return Kind("doubtful", "its header says label map, but it holds fractions")
         return Kind("image", "fractions")
@@ -141,19 +141,19 @@ def whole_ids(array: NDArray[Any]) -> Ids | None:
 def _shares(array: NDArray[Any]) -> Iterator[float]:
     """For each axis the median over the ids of how many neighbours are alike."""
     for axis in range(3):
-        sample = _sample(array, axis)
-        ids, ranks = np.unique(sample, return_inverse=True)
-        ranks = ranks.reshape(sample.shape)
-        inside = (sample[:-1] != 0) & (sample[1:] != 0)
+        lines = _lines(array, axis)
+        ids, ranks = np.unique(lines, return_inverse=True)
+        ranks = ranks.reshape(lines.shape)
+        inside = (lines[:-1] != 0) & (lines[1:] != 0)
         pairs = np.bincount(ranks[:-1][inside], minlength=len(ids))
         alike = np.bincount(ranks[:-1][inside & (ranks[:-1] == ranks[1:])], minlength=len(ids))
         seen = pairs > 0
         yield float(np.median(alike[seen] / pairs[seen])) if seen.any() else 1.0  # single voxels: marks
 
 
-def _sample(array: NDArray[Any], axis: int) -> NDArray[Any]:
+def _lines(array: NDArray[Any], axis: int) -> NDArray[Any]:
     """Whole lines of one axis, so that neighbours stay neighbours; that axis first."""
-    step = max(1, int(np.ceil(np.sqrt(array.size / SAMPLE))))
+    step = max(1, int(np.ceil(np.sqrt(array.size / MOST_LOOKED_AT))))
     return np.moveaxis(array, axis, 0)[:, ::step, ::step]
 
 

@@ -15,7 +15,7 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.lazy import lazy_module
 from morphseek_monai.space.itk_image import RAS_TO_LPS, from_itk, itk_affine
 
-from ..pairs.checks import source_name
+from ..pairs.requirements import source_name
 from .nifti import load_nibabel
 from .request import Loaded, Request, no_number
 

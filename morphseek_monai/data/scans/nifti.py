@@ -14,7 +14,7 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import unreadable
 from morphseek_monai.space.nifti_header import MILLIMETRES, RawHeader, in_mm, length_unit, raw_header, stretch
 
-from .checks import ORDINALS, check_affine
+from .cleaning import ORDINALS, check_affine
 from .request import Loaded, Request
 
 __all__ = ["NIFTI_SUFFIXES", "load_nibabel", "load_nifti_file"]

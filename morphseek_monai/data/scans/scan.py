@@ -17,7 +17,7 @@ from morphseek_monai.base.files import require_scan
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.itk_image import to_itk
 
-from .checks import check_affine, check_size, clean_ids, clean_values, plain_dtype
+from .cleaning import check_affine, check_size, clean_ids, clean_values, plain_dtype
 from .dicom import load_dicom_folder
 from .itk import load_itk_file, write_itk_file
 from .kind import Kind, kind_of

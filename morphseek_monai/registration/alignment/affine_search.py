@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from morphseek_monai.registration.alignment.body import centre_of_mass, random_points
 from morphseek_monai.registration.alignment.lattice_search import candidates
 from morphseek_monai.registration.alignment.linear_map import (
-    Model,
     Objective,
+    TransformModel,
     ascend,
     plausible,
     transformed,
@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 # a head of 224 mm is seen at 8, 4 and 2 mm; a mouse or a torso at as many voxels
 VOXELS_ALONG = 56
-MODELS: tuple[Model, ...] = ("rigid", "similarity", "affine")
+TRANSFORM_MODELS: tuple[TransformModel, ...] = ("rigid", "similarity", "affine")
 POINTS = {"coarse": 4000, "middle": 10000, "fine": 10000}
 POINTS_TO_JUDGE = 20000
 PATCHES = {"middle": 500, "fine": 300}
@@ -82,20 +82,20 @@ class AffineSearch:
     Args:
         fixed: the fixed image, in [0, 1].
         moving: the moving image, alike.
-        model: of the map.
+        model: of the transform, see :func:`~morphseek_monai.registration.alignment.align.align`.
         generator: of the points where the images are compared.
         anywhere: False starts from the headers alone.
     """
 
     def __init__(
-        self, fixed: Image, moving: Image, model: Model, generator: np.random.Generator, anywhere: bool = True
+        self, fixed: Image, moving: Image, model: TransformModel, generator: np.random.Generator, anywhere: bool = True
     ) -> None:
         self.anywhere = anywhere
-        self.models = MODELS[: MODELS.index(model) + 1]
-        self.step = 4 / VOXELS_ALONG
-        fine = (shrink(fixed, self.step / 2), shrink(moving, self.step / 2))
-        self.images = middle = (shrink(fine[0], self.step), shrink(fine[1], self.step))
-        coarse = (shrink(middle[0], self.step * 2), shrink(middle[1], self.step * 2))
+        self.transform_models = TRANSFORM_MODELS[: TRANSFORM_MODELS.index(model) + 1]
+        self.spacing = 4 / VOXELS_ALONG
+        fine = (shrink(fixed, self.spacing / 2), shrink(moving, self.spacing / 2))
+        self.images = middle = (shrink(fine[0], self.spacing), shrink(fine[1], self.spacing))
+        coarse = (shrink(middle[0], self.spacing * 2), shrink(middle[1], self.spacing * 2))
         pairs = {"coarse": coarse, "middle": middle, "fine": fine}
         self.information = {
             name: MutualInformation(*pairs[name], random_points(pairs[name][0], count, generator))
@@ -110,11 +110,11 @@ class AffineSearch:
 
     def run(self) -> FoundAffine:
         """Search; every step is kept only where it raises what it follows and stays plausible."""
-        before = self.similarity(np.eye(4))
+        before = self.mutual_information(np.eye(4))
         start, matrix = self.best_start()
         notices = []
-        for model in self.models:
-            better = self.ascend("middle", matrix, model, 30 if model == self.models[-1] else 12)
+        for model in self.transform_models:
+            better = self.ascend("middle", matrix, model, 30 if model == self.transform_models[-1] else 12)
             if not plausible(better):
                 notices.append(f"the best {model} map scales or shears implausibly: the step before it is used")
                 break
@@ -122,12 +122,13 @@ class AffineSearch:
         else:
             for level in self.patches:
                 matrix = self.sharpened(level, matrix, before)
-        if self.similarity(matrix) < ENOUGH * before:
+        if self.mutual_information(matrix) < ENOUGH * before:
             start, matrix, notices = _HEADERS, np.eye(4), []
         if (matrix == start.matrix).all():
             notices.append(f"no alignment clearly raises the mutual information: the {start.name} are used as they are")
         overlap = self._overlap(matrix)
-        return FoundAffine(matrix, start.name, start.turned, before, self.similarity(matrix), overlap, tuple(notices))
+        after = self.mutual_information(matrix)
+        return FoundAffine(matrix, start.name, start.turned, before, after, overlap, tuple(notices))
 
     def best_start(self) -> tuple[_Start, Array]:
         """The start that leads furthest, and where it leads at the coarsest level."""
@@ -160,20 +161,20 @@ class AffineSearch:
 
     def mark(self, start: _Start, matrix: Array) -> float:
         """The similarity, a little less for what turns the body."""
-        return self.similarity(matrix) * (UPRIGHT if start.turned else 1)
+        return self.mutual_information(matrix) * (UPRIGHT if start.turned else 1)
 
-    def similarity(self, matrix: Array) -> float:
+    def mutual_information(self, matrix: Array) -> float:
         """Mutual information over the whole fixed image, in nats."""
         return self.judge(transformed(self.judge.points, matrix))[0]
 
     def better(self, first: Array, other: Array) -> Array:
         """The other map where it clearly raises the mutual information of the first, else that."""
-        return other if self.similarity(other) > self.similarity(first) * LEAST_GAIN else first
+        return other if self.mutual_information(other) > self.mutual_information(first) * LEAST_GAIN else first
 
-    def ascend(self, level: str, start: Array, model: Model, iterations: int) -> Array:
+    def ascend(self, level: str, start: Array, model: TransformModel, iterations: int) -> Array:
         """Follow the mutual information at one level."""
         measure = self.information[level]
-        return self._follow(lambda places: measure(places)[:2], measure.points, start, model, self.step, iterations)
+        return self._follow(lambda places: measure(places)[:2], measure.points, start, model, self.spacing, iterations)
 
     def sharpened(self, level: str, matrix: Array, least: float) -> Array:
         """A map near this one at which patches correlate better too, or this one.
@@ -190,17 +191,17 @@ class AffineSearch:
             slopes = np.concatenate([slope, np.float32(CORRELATION) * other_slope], axis=1)
             return value + CORRELATION * other, slopes
 
-        found = self._follow(objective, points, matrix, self.models[-1], self.step / 2, 20)
+        found = self._follow(objective, points, matrix, self.transform_models[-1], self.spacing / 2, 20)
         gained = objective(transformed(points, found))[0] > LEAST_GAIN * objective(transformed(points, matrix))[0]
-        floor = max(least, (1 - MOST_LOST) * self.similarity(matrix))
-        return found if gained and plausible(found) and self.similarity(found) >= floor else matrix
+        floor = max(least, (1 - MOST_LOST) * self.mutual_information(matrix))
+        return found if gained and plausible(found) and self.mutual_information(found) >= floor else matrix
 
     def _follow(
         self,
         objective: Objective,
         points: NDArray[np.float32],
         start: Array,
-        model: Model,
+        model: TransformModel,
         step: float,
         iterations: int,
     ) -> Array:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from morphseek_monai.registration.alignment.affine_search import AffineSearch, FoundAffine
 from morphseek_monai.registration.alignment.body import prepared, relative_size
-from morphseek_monai.registration.alignment.linear_map import Model
+from morphseek_monai.registration.alignment.linear_map import TransformModel
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 
-__all__ = ["Alignment", "Model", "align"]
+__all__ = ["Alignment", "TransformModel", "align"]
 
 Array = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def align(
     moving_grid: Grid,
     seed: int = 0,
     *,
-    model: Model = "affine",
+    model: TransformModel = "affine",
     fixed_mask: NDArray[Any] | None = None,
     moving_mask: NDArray[Any] | None = None,
     anywhere: bool = True,
@@ -95,8 +95,8 @@ def align(
         >>> found.start, float(found.matrix[0, 3].round(1))
         ('centres of mass', 300.0)
     """
-    if model not in get_args(Model):
-        raise ValueError(f"align() 'model' must be one of {', '.join(get_args(Model))}, got {model!r}")
+    if model not in get_args(TransformModel):
+        raise ValueError(f"align() 'model' must be one of {', '.join(get_args(TransformModel))}, got {model!r}")
     given = (("fixed", fixed, fixed_grid, fixed_mask), ("moving", moving, moving_grid, moving_mask))
     for name, array, grid, mask in given:
         for what, values in ((name, array), (f"{name}_mask", mask)):

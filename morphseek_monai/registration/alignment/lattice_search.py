@@ -32,12 +32,12 @@ class Candidate(NamedTuple):
     Attributes:
         matrix: ``(4, 4)``, positions fixed -> moving.
         turned: whether it turns about an axis.
-        score: squared correlation over the overlap, times the share of the contrast of one image that it holds.
+        correlation: squared correlation over the overlap, times the share of the contrast of one image that it holds.
     """
 
     matrix: Array
     turned: bool
-    score: float
+    correlation: float
 
 
 def candidates(fixed: Image, moving: Image, count: int, turns: bool = True) -> list[Candidate]:
@@ -50,9 +50,9 @@ def candidates(fixed: Image, moving: Image, count: int, turns: bool = True) -> l
         turns: whether to turn at all.
     """
     longest = [float(volume.extent.max()) for volume in (fixed, moving)]
-    step = max(max(longest) / ALONG_LONGER, min(longest) / ALONG)
+    spacing = max(max(longest) / ALONG_LONGER, min(longest) / ALONG)
     (one, seen, origin), (other, seen_other, start) = (
-        _lattice(shrink(volume, step), step) for volume in (fixed, moving)
+        _lattice(shrink(volume, spacing), spacing) for volume in (fixed, moving)
     )
     longest_side = max(other.shape)
     shape = [
@@ -67,8 +67,8 @@ def candidates(fixed: Image, moving: Image, count: int, turns: bool = True) -> l
     for axes, signs in _turns() if turns else [((0, 1, 2), (1, 1, 1))]:
         turned = [_turn(array, axes, signs) for array in (seen_other, other, other * other)]
         second = [fft.rfftn(array, shape) for array in turned]
-        score = _scores(first, second, shape, energies, least)
-        at = np.unravel_index(int(score.argmax()), score.shape)
+        correlation = _correlations(first, second, shape, energies, least)
+        at = np.unravel_index(int(correlation.argmax()), correlation.shape)
         # shifts to the left are stored at the far end
         shift = np.array([i - n if i >= side else i for i, n, side in zip(at, shape, turned[0].shape)])
         linear = np.zeros((3, 3))
@@ -76,12 +76,12 @@ def candidates(fixed: Image, moving: Image, count: int, turns: bool = True) -> l
         offset = np.array([other.shape[axis] - 1 if sign < 0 else 0 for axis, sign in zip(axes, signs)])
         matrix = np.eye(4)
         matrix[:3, :3] = linear
-        matrix[:3, 3] = start + linear @ (step * (shift - offset) - origin)
-        found.append(Candidate(matrix, axes != (0, 1, 2) or min(signs) < 0, float(score[at])))
-    return sorted(found, key=lambda candidate: -candidate.score)[:count]
+        matrix[:3, 3] = start + linear @ (spacing * (shift - offset) - origin)
+        found.append(Candidate(matrix, axes != (0, 1, 2) or min(signs) < 0, float(correlation[at])))
+    return sorted(found, key=lambda candidate: -candidate.correlation)[:count]
 
 
-def _scores(
+def _correlations(
     first: list[Any], second: list[Any], shape: list[int], energies: list[float], least: float
 ) -> NDArray[np.float32]:
     """Squared correlation under every shift, times the share of either image's contrast that the overlap holds.
@@ -99,8 +99,8 @@ def _scores(
     covariance = correlate(1, 1) - sums * sums_other / count
     spread = np.maximum(squares - sums**2 / count, 0) * np.maximum(squares_other - sums_other**2 / count, 0)
     held = np.maximum(squares / energies[0], squares_other / energies[1]).clip(0, 1)
-    score: NDArray[np.float32] = covariance**2 / (spread + 1e-6 * energies[0] * energies[1]) * held
-    return np.where(count >= least, score, 0)
+    correlation: NDArray[np.float32] = covariance**2 / (spread + 1e-6 * energies[0] * energies[1]) * held
+    return np.where(count >= least, correlation, 0)
 
 
 def _turns() -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -115,7 +115,7 @@ def _turn(array: NDArray[np.float32], axes: tuple[int, ...], signs: tuple[int, .
     return turned
 
 
-def _lattice(volume: Image, step: float) -> tuple[NDArray[np.float32], NDArray[np.float32], Array]:
+def _lattice(volume: Image, spacing: float) -> tuple[NDArray[np.float32], NDArray[np.float32], Array]:
     """An image on a lattice along the axes of space, its mask, and the position of its first voxel.
 
     The image is less its own mean: what it does not hold adds nothing, and lengths of sums stay small.
@@ -123,9 +123,9 @@ def _lattice(volume: Image, step: float) -> tuple[NDArray[np.float32], NDArray[n
     corners = np.array(list(product(*[(-0.5, side - 0.5) for side in volume.array.shape])))
     places = volume.position(corners)
     low, high = places.min(0), places.max(0)
-    size = np.maximum(np.ceil((high - low) / step - 1e-6), 1).astype(int)
-    origin = (low + high - step * (size - 1)) / 2
-    reading = read(volume, (origin[:, None] + step * np.indices(size).reshape(3, -1)).astype(np.float32))
+    size = np.maximum(np.ceil((high - low) / spacing - 1e-6), 1).astype(int)
+    origin = (low + high - spacing * (size - 1)) / 2
+    reading = read(volume, (origin[:, None] + spacing * np.indices(size).reshape(3, -1)).astype(np.float32))
     seen = (reading.weight > 0.4).astype(np.float32)
     mean = float((seen * reading.value).sum() / max(seen.sum(), 1))
     array = ((reading.value - mean) * seen).astype(np.float32)

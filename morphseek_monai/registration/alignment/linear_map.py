@@ -12,10 +12,10 @@ from scipy.optimize import minimize
 
 from .reading import combine
 
-__all__ = ["Model", "Objective", "ascend", "plausible", "transformed", "translation"]
+__all__ = ["TransformModel", "Objective", "ascend", "plausible", "transformed", "translation"]
 
 Array = NDArray[np.float64]
-Model = Literal["rigid", "similarity", "affine"]
+TransformModel = Literal["rigid", "similarity", "affine"]
 # places of points (3, N) -> a value and its derivative by the places (3, N)
 Objective = Callable[[NDArray[np.float32]], tuple[float, NDArray[np.float32]]]
 
@@ -25,7 +25,7 @@ LEAST_SCALE, MOST_SCALE, MOST_SHEAR = 0.5, 2.0, 0.5
 MOST_SHIFT, MOST_CHANGE = 4.0, 1.0
 
 
-def generators(model: Model) -> Array:
+def generators(model: TransformModel) -> Array:
     """Matrices ``(K, 3, 3)`` of unit norm whose combinations' exponentials are the linear parts of a model."""
     found = []
     for i, j in ((1, 2), (0, 2), (0, 1)):
@@ -44,7 +44,7 @@ def ascend(
     objective: Objective,
     points: NDArray[np.float32],
     start: Array,
-    model: Model,
+    model: TransformModel,
     centre: Array,
     step: float,
     iterations: int,

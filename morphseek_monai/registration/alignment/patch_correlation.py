@@ -38,10 +38,10 @@ class PatchCorrelation:
     """
 
     def __init__(self, fixed: Image, moving: Image, middles: Array) -> None:
-        steps = np.array(list(product(range(-RADIUS, RADIUS + 1), repeat=3))) @ fixed.affine[:3, :3].T
-        self.points = (middles[:, :, None] + steps.T[:, None, :]).reshape(3, -1).astype(np.float32)
+        offsets = np.array(list(product(range(-RADIUS, RADIUS + 1), repeat=3))) @ fixed.affine[:3, :3].T
+        self.points = (middles[:, :, None] + offsets.T[:, None, :]).reshape(3, -1).astype(np.float32)
         self._moving = moving
-        self._patches = middles.shape[1], len(steps)
+        self._patches = middles.shape[1], len(offsets)
         reading = read(fixed, self.points)
         self._trust = reading.weight.reshape(self._patches)
         self._fixed = reading.value.reshape(self._patches)

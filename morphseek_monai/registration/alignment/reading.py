@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ def shrink(image: Image, spacing: float) -> Image:
     factors = np.maximum(1, np.minimum(np.rint(spacing / image.spacing).astype(int), size // THINNEST))
     sigma = np.where(factors > 1, 0.5 * factors, 0.0)
     first = (size - 1) % factors // 2
-    kept = tuple(slice(start, None, step) for start, step in zip(first, factors))
+    kept = tuple(slice(start, None, stride) for start, stride in zip(first, factors))
     affine = image.affine.copy()
     affine[:3, :3] *= factors
     affine[:3, 3] = image.position(first)
@@ -98,16 +99,14 @@ def combine(matrix: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
 def _interpolate(array: NDArray[np.float32], corner: NDArray[np.int32], fraction: Array) -> tuple[Array, Array]:
     """Values ``(N,)`` and slopes per voxel ``(3, N)`` at ``fraction`` ``(3, N)`` of the way from ``corner``."""
     flat = np.ascontiguousarray(array).ravel()
-    steps = [
-        int(step) * (size > 1) for step, size in zip((array.shape[1] * array.shape[2], array.shape[2], 1), array.shape)
-    ]
+    strides = [math.prod(array.shape[axis + 1 :]) * (n > 1) for axis, n in enumerate(array.shape)]
     x, y, z = fraction
     # along the last axis first, then the middle, then the first
     lines, rises = [], []
-    for i in (0, steps[0]):
-        for j in (0, steps[1]):
+    for i in (0, strides[0]):
+        for j in (0, strides[1]):
             one = flat.take(corner + (i + j))
-            rise = flat.take(corner + (i + j + steps[2])) - one
+            rise = flat.take(corner + (i + j + strides[2])) - one
             rises.append(rise)
             lines.append(one + z * rise)
     across = lines[1] - lines[0], lines[3] - lines[2]

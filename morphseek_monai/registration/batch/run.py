@@ -70,11 +70,11 @@ def run_batch(rows: Sequence[PairRow], folder: Path, share: Share | None = None,
     todo = [row for row in own if row.name not in done]
     if done:
         LOG.info("%d of %d pairs are done already", len(done), len(own))
-    start = time.perf_counter()
+    began = time.perf_counter()
     try:
         for number, row in enumerate(todo, start=1):
             words = worker.run(row)
-            left = (time.perf_counter() - start) / number * (len(todo) - number)
+            left = (time.perf_counter() - began) / number * (len(todo) - number)
             LOG.info("%d of %d, %s: %s; %.0f min left", number, len(todo), row.name, words, left / 60)
     finally:
         summarise(rows, folder)
@@ -94,22 +94,22 @@ class _Worker:
     def run(self, row: PairRow) -> str:
         """Register one pair, whatever happens, and tell how it went in a few words."""
         folder = self.folder / row.name
-        start = time.perf_counter()
+        began = time.perf_counter()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name in (PAIR, ERROR, RESULT):
                 (folder / name).unlink(missing_ok=True)
-            return self.register(row, folder, start)
+            return self.register(row, folder, began)
         except Exception as error:
             known = find_data_error(error)
             text = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"
             trace = [] if known else traceback.format_exc().splitlines()
-            seconds = round(time.perf_counter() - start, 1)
+            seconds = round(time.perf_counter() - began, 1)
             with suppress(DataError):  # the pair then counts as not done
                 write_json(folder / ERROR, {"error": text, "seconds": seconds, "traceback": trace})
             return f"error, {text}"
 
-    def register(self, row: PairRow, folder: Path, start: float) -> str:
+    def register(self, row: PairRow, folder: Path, began: float) -> str:
         key = _key(row)  # before the images are read: a file that changes meanwhile is another one
         labels = [read_scan(path, "label") for path in (row.fixed_label, row.moving_label) if path]
         formats = requested(row.options.transforms)  # before anything is computed
@@ -122,7 +122,7 @@ class _Worker:
         record: dict[str, Any] = {"key": key, "notices": missing, "bundle": used}
         if labels:
             record["dice"] = _dice(labels[0], labels[1], result.forward)
-        seconds = record["seconds"] = round(time.perf_counter() - start, 1)
+        seconds = record["seconds"] = round(time.perf_counter() - began, 1)
         write_json(folder / PAIR, record)
         before, after = (result.metrics[stage]["similarity"] for stage in ("before", "after"))
         return f"{result.verdict}, similarity {before:.3f} to {after:.3f}, {seconds:.0f} s"

@@ -1,6 +1,6 @@
 """How much memory a registration will take, and what to give up where there is less.
 
-The peak is that of one of a few stages, whichever is the highest. What each holds per voxel was measured; how well the
+The peak is that of one of a few moments, whichever is the highest. What each holds per voxel was measured; how well the
 estimate agrees with the memory of real runs is in ``docs/benchmarks/register_memory.md``.
 """
 
@@ -16,7 +16,7 @@ import torch
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.machine import available_memory, gibibytes, resident_memory
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.registration.memory.footprint import forward_bytes
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.finest import MOST_VOXELS
@@ -28,7 +28,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _LEAST = 2**20  # a limit below it is a forgotten unit
 
 
-class _Stage(NamedTuple):
+class _Peak(NamedTuple):
     """Bytes per voxel of the fixed, the moving, the field's and the optimiser's grid; share of the feature maps."""
 
     fixed: int
@@ -39,12 +39,12 @@ class _Stage(NamedTuple):
 
 
 # what comes on top of the process as it is with both scans read; after the network the allocator keeps a part of it
-_STAGES = (
-    _Stage(20, 20, 0, 0, 0.0),  # intensities and alignment: sorted copies
-    _Stage(12, 12, 0, 0, 1.0),  # network
-    _Stage(20, 20, 0, 105, 0.5),  # optimiser: images, window means and their sums, forces
-    _Stage(12, 12, 52, 12, 0.5),  # the field on the fixed grid, and its inverse
-    _Stage(28, 8, 28, 0, 0.5),  # warped image and report: on the fixed grid
+_PEAKS = (
+    _Peak(20, 20, 0, 0, 0.0),  # intensities and alignment: sorted copies
+    _Peak(12, 12, 0, 0, 1.0),  # network
+    _Peak(20, 20, 0, 105, 0.5),  # optimiser: images, window means and their sums, forces
+    _Peak(12, 12, 52, 12, 0.5),  # the field on the fixed grid, and its inverse
+    _Peak(28, 8, 28, 0, 0.5),  # warped image and report: on the fixed grid
 )
 _LIBRARIES = 100 * 2**20  # what is loaded on first use, matplotlib above all
 _WORKSPACE = 1.25  # convolutions on the CPU reorder their inputs
@@ -92,7 +92,7 @@ class MemoryPlan(NamedTuple):
 
 
 def plan_memory(
-    fixed: Grid, moving: Grid, model: RegistrationModel, search: Search, limit: str | int | None
+    fixed: Grid, moving: Grid, model: RegistrationModel, options: InferenceOptions, limit: str | int | None
 ) -> MemoryPlan:
     """Estimate the peak and, where it exceeds the limit, coarsen the field's grid, then the network's.
 
@@ -104,7 +104,7 @@ def plan_memory(
         fixed: grid of the fixed scan, which is in memory already.
         moving: grid of the moving scan, likewise.
         model: loaded bundle.
-        search: what else is computed.
+        options: what else is computed.
         limit: bytes or ``"8G"`` for the whole process; None takes what it holds and what is free.
 
     Raises:
@@ -113,7 +113,7 @@ def plan_memory(
     allowed = available_memory() if limit is None else parse_memory(limit)
     free_on_gpu = torch.cuda.mem_get_info(model.device)[0] if model.device.type == "cuda" else 0
     tried: list[_Candidate] = []
-    for candidate in _candidates(fixed, moving, model, search):
+    for candidate in _candidates(fixed, moving, model, options):
         tried.append(candidate)
         if (not allowed or candidate.host <= allowed) and candidate.gpu <= free_on_gpu:
             return MemoryPlan(
@@ -143,16 +143,16 @@ class _Candidate(NamedTuple):
     gpu: int
 
 
-def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, search: Search) -> Iterator[_Candidate]:
+def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, options: InferenceOptions) -> Iterator[_Candidate]:
     """From the finest to the coarsest; the field, which is only interpolated, is given up before the network's grid."""
     full = _network_grid(fixed, model)
     for factor in (1.0, 1.5, 2.0):
         network = full.coarsened(factor, model.network.stride) if factor > 1 else full
-        maps = _network_bytes(model, network.size, search)
+        maps = _network_bytes(model, network.size, options)
         gpu = maps if model.device.type == "cuda" else 0
         for field in (1, 2, 4):
             grid = fixed.coarsened(field) if field > 1 else fixed
-            host = _host_bytes((fixed, moving, grid), _optimiser_voxels(fixed, moving, search, factor), maps - gpu)
+            host = _host_bytes((fixed, moving, grid), _optimiser_voxels(fixed, moving, options, factor), maps - gpu)
             yield _Candidate(field, factor, grid, network, host, gpu)
 
 
@@ -163,15 +163,15 @@ def _network_grid(fixed: Grid, model: RegistrationModel) -> Grid:
     return network_grid(within, within.array, model)
 
 
-def _network_bytes(model: RegistrationModel, size: tuple[int, int, int], search: Search) -> int:
+def _network_bytes(model: RegistrationModel, size: tuple[int, int, int], options: InferenceOptions) -> int:
     voxels = math.prod(size)
-    needed = [forward_bytes(model.network, size) + _SAMPLES * voxels * bool(search.samples)]
+    needed = [forward_bytes(model.network, size) + _SAMPLES * voxels * bool(options.samples)]
     return int(_WORKSPACE * max(needed))
 
 
-def _optimiser_voxels(fixed: Grid, moving: Grid, search: Search, factor: float) -> int:
-    """Of its finest level, as fine as the coarser of the two scans, were there tissue everywhere."""
-    if search.refine == "off":
+def _optimiser_voxels(fixed: Grid, moving: Grid, options: InferenceOptions, factor: float) -> int:
+    """Of its finest level, as fine as the coarser of the two scans, were the foreground everywhere."""
+    if options.refine == "off":
         return 0
     finest = max(float(fixed.spacing.min()), float(moving.spacing.min()))
     shrink = np.maximum(1.0, finest / fixed.spacing)
@@ -181,8 +181,8 @@ def _optimiser_voxels(fixed: Grid, moving: Grid, search: Search, factor: float) 
 def _host_bytes(grids: tuple[Grid, Grid, Grid], optimiser: int, feature_maps: int) -> int:
     counts = [math.prod(grid.size) for grid in grids] + [optimiser]
     peak = max(
-        sum(count * size for count, size in zip(counts, stage[:4])) + feature_maps * stage.feature_maps
-        for stage in _STAGES
+        sum(count * size for count, size in zip(counts, bytes_of[:4])) + feature_maps * bytes_of.feature_maps
+        for bytes_of in _PEAKS
     )
     return resident_memory() + _LIBRARIES + int(peak)
 

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.registration.prepare.network_grid import tissue_ends
+from morphseek_monai.registration.prepare.network_grid import foreground_ends
 from morphseek_monai.registration.prepare.resample import FINEST, onto_grid
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
-from morphseek_monai.spatial.point_map import PointMap, inside, sample, slabs
+from morphseek_monai.spatial.point_map import PointMap, inside, interpolate, slabs
 
 MARGIN = 8  # voxels around the fixed foreground
 DARK = 0.02  # of the prepared intensities: what is darker everywhere is air, and need not be looked at
@@ -45,7 +45,7 @@ def finest_grid(fixed: Image, moving_spacing: NDArray[np.float64], coarser: floa
         moving_spacing: ``(3,)`` mm.
         coarser: factor on the spacing, to save memory.
     """
-    ends = tissue_ends(fixed.array > DARK)
+    ends = foreground_ends(fixed.array > DARK)
     size = np.array(fixed.array.shape)
     first = np.maximum(np.floor(ends[0]) - MARGIN, 0).astype(int)
     last = np.minimum(np.ceil(ends[1]) + MARGIN, size - 1).astype(int)
@@ -75,10 +75,10 @@ def finest_pair(fixed: Image, moving: Image, affine: NDArray[np.float64], grid: 
     image = _block_means(moving, ratio) if ratio.max() > 1 else moving
     volume = torch.from_numpy(np.ascontiguousarray(image.array, dtype=np.float32))[None, None]
     moving_values, valid = torch.empty(1, 1, *grid.size), torch.empty(1, 1, *grid.size)
-    steps = PointMap((affine,))
+    by_affine = PointMap((affine,))
     for part in slabs(grid):
-        where = steps.places(grid, part, image.affine)
-        moving_values[0, :, part] = sample(volume, where, None)
+        where = by_affine.places(grid, part, image.affine)
+        moving_values[0, :, part] = interpolate(volume, where, None)
         valid[0, 0, part] = inside(where, volume.shape[2:]).float()
     return FinestPair(moving_values, torch.from_numpy(fixed_values)[None, None], valid, grid)
 

@@ -31,7 +31,7 @@ def own_axes(fixed: Image) -> NDArray[np.float64]:
     return axes
 
 
-def tissue_ends(foreground: NDArray[np.bool_]) -> NDArray[np.float64]:
+def foreground_ends(foreground: NDArray[np.bool_]) -> NDArray[np.float64]:
     """First and last voxel of the foreground along each axis, ``(2, 3)``; of the whole array where it is empty."""
     ends = np.array([[0, 0, 0], np.array(foreground.shape) - 1], dtype=np.float64)
     for axis in range(3):
@@ -58,18 +58,18 @@ def network_grid(fixed: Image, foreground: NDArray[np.bool_], model: Registratio
 
     Args:
         fixed: oriented, in millimetres along its own axes.
-        foreground: its tissue, ``(X, Y, Z)``.
+        foreground: bool, ``(X, Y, Z)``.
         model: the bundle.
 
     Returns:
         the grid along these axes, around the foreground.
     """
-    tissue = _box(fixed.affine, tissue_ends(foreground))
-    extent = np.maximum(tissue[1] - tissue[0], fixed.grid.spacing)
+    box = _box(fixed.affine, foreground_ends(foreground))
+    extent = np.maximum(box[1] - box[0], fixed.grid.spacing)
     spacing = np.maximum(extent.max() / model.voxels, fixed.grid.spacing)
     stride = model.network.stride
     size = np.ceil((extent / spacing + 1 + 2 * MARGIN) / stride - 1e-6) * stride  # rounding adds no voxels
-    return _grid(size.astype(int), spacing, tissue.mean(axis=0))
+    return _grid(size.astype(int), spacing, box.mean(axis=0))
 
 
 def _grid(size: NDArray[Any], spacing: NDArray[Any], centre: NDArray[Any]) -> Grid:

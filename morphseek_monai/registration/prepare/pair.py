@@ -14,7 +14,7 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.inference.similarity import FOREGROUND
 from morphseek_monai.registration.alignment.align import align
-from morphseek_monai.registration.alignment.linear_map import Model
+from morphseek_monai.registration.alignment.linear_map import TransformModel
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.intensity import PreparedImage, prepare_intensity
 from morphseek_monai.registration.prepare.network_grid import network_grid, own_axes
@@ -24,7 +24,7 @@ from morphseek_monai.space.image import Image, orient
 from morphseek_monai.spatial.files.affine_file import read_affine
 
 Affine = str | os.PathLike[str] | NDArray[np.float64]
-SEARCHED: dict[str, Model] = {"auto": "affine", "similarity": "similarity", "rigid": "rigid"}
+SEARCHED: dict[str, TransformModel] = {"auto": "affine", "similarity": "similarity", "rigid": "rigid"}
 ALIGNMENTS = (*SEARCHED, "off")  # what an affine may be beside a file
 
 
@@ -104,14 +104,14 @@ def pair_scans(
     ]
     axes = own_axes(oriented[0])
     fixed_along, moving_along = (image.within(axes) for image in oriented)
-    tissue = [image.array > FOREGROUND for image in oriented]
-    grid = network_grid(fixed_along, tissue[0], model)
+    foregrounds = [image.array > FOREGROUND for image in oriented]
+    grid = network_grid(fixed_along, foregrounds[0], model)
     if coarser > 1:
         grid = grid.coarsened(coarser, model.network.stride)
 
     fixed_image = onto_grid(fixed_along, grid, np.eye(4))
     matrix, start, remarks = _alignment(
-        affine, axes, fixed_image, grid, moving_along, tissue[1], seed, (fixed.grid, moving.grid)
+        affine, axes, fixed_image, grid, moving_along, foregrounds[1], seed, (fixed.grid, moving.grid)
     )
     aligned = view_on(moving_along, grid, matrix, model.device)
     mirrored = None
@@ -154,7 +154,7 @@ def _alignment(
     fixed: NDArray[np.float32],
     grid: Grid,
     moving: Image,
-    tissue: NDArray[np.bool_],
+    foreground: NDArray[np.bool_],
     seed: int,
     scanned: tuple[Grid, Grid],
 ) -> tuple[NDArray[np.float64], str, tuple[str, ...]]:
@@ -162,7 +162,7 @@ def _alignment(
     if isinstance(affine, str) and affine == "off":
         return np.eye(4), "off: the headers", ()
     if isinstance(affine, str) and affine in SEARCHED:
-        own = own_grid(moving, tissue, grid.spacing)
+        own = own_grid(moving, foreground, grid.spacing)
         found = align(fixed, grid, onto_grid(moving, own, np.eye(4)), own, seed, model=SEARCHED[affine])
         return found.matrix, f"{affine}, from {found.start}", found.notices
     if isinstance(affine, str | os.PathLike):

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from morphseek_monai.registration.prepare.network_grid import tissue_ends
+from morphseek_monai.registration.prepare.network_grid import foreground_ends
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 from morphseek_monai.spatial.point_map import PointMap, inside, slabs
@@ -38,9 +38,9 @@ class View(NamedTuple):
 def view_on(image: Image, grid: Grid, matrix: NDArray[np.float64], device: torch.device) -> View:
     """See an image on a grid; the arguments are those of :func:`onto_grid`."""
     valid = torch.empty(1, 1, *grid.size)
-    steps = PointMap((matrix,))
+    by_affine = PointMap((matrix,))
     for part in slabs(grid):
-        valid[0, 0, part] = inside(steps.places(grid, part, image.affine), image.array.shape).float()
+        valid[0, 0, part] = inside(by_affine.places(grid, part, image.affine), image.array.shape).float()
     return View(as_tensor(onto_grid(image, grid, matrix, None), device=device), valid.to(device))
 
 
@@ -63,7 +63,7 @@ def onto_grid(
     """
     finest = image.grid.spacing.min()
     times = np.clip(np.round(grid.spacing / finest), 1, FINEST).astype(int)
-    fine = grid.refined(times)
+    fine = grid.subdivided(times)
     sampled = resample(image.array, image.affine, PointMap((matrix,)), fine, outside=outside)
     x, y, z = grid.size
     blocks = sampled.reshape(x, times[0], y, times[1], z, times[2])
@@ -72,7 +72,7 @@ def onto_grid(
 
 def own_grid(image: Image, foreground: NDArray[np.bool_], spacing: NDArray[Any]) -> Grid:
     """A grid along the image's own axes, of about ``spacing`` mm, over its foreground: what the alignment reads."""
-    ends = tissue_ends(foreground)
+    ends = foreground_ends(foreground)
     voxel = np.maximum(spacing / image.grid.spacing, 1.0)  # never finer than the image
     size = np.ceil((ends[1] - ends[0] + 1) / voxel).astype(int) + 2
     scale = np.diag([*voxel, 1.0])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .view import ReportView
+    from .content import ReportContent
     from .write import write_report
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
-__all__ = ["ReportView", "write_report"]
+__all__ = ["ReportContent", "write_report"]

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from .content import ReportContent
 from .panels import Panel, Panels
 from .planes import PLANES
-from .view import ReportView
 
 COLUMNS = {
     "fixed": "fixed",
@@ -26,11 +26,11 @@ _WIDTH = 15.0  # inches
 _TOP, _BOTTOM = 1.15, 0.55  # inches, for title and colour bars
 
 
-def make_figure(view: ReportView, panels: Panels) -> Figure:
+def make_figure(content: ReportContent, panels: Panels) -> Figure:
     """Draw planes in rows and quantities in columns, on one scale in mm.
 
     Args:
-        view: what the report is about.
+        content: what the report is about.
         panels: its pictures.
 
     Returns:
@@ -60,15 +60,15 @@ def make_figure(view: ReportView, panels: Panels) -> Figure:
             _draw(axes[row, column], panels, panels[key], row)
         axes[0, column].set_title(title, fontsize=10)
         _draw_bar(axes[2, column], panels[key])
-    colour = COLOURS[view.verdict]
-    figure.text(0.008, 1 - 0.12 / total, view.title, fontsize=13, va="top", parse_math=False)
-    figure.text(0.008, 1 - 0.42 / total, _verdict(view), fontsize=11, va="top", color=colour, weight="bold")
+    colour = COLOURS[content.verdict]
+    figure.text(0.008, 1 - 0.12 / total, content.title, fontsize=13, va="top", parse_math=False)
+    figure.text(0.008, 1 - 0.42 / total, _verdict(content), fontsize=11, va="top", color=colour, weight="bold")
     return figure
 
 
-def _verdict(view: ReportView) -> str:
-    reasons = [check.name for check in view.checks if check.outcome != "succeeded"]
-    return view.verdict.upper() + (f": {', '.join(reasons)}" if reasons else "")
+def _verdict(content: ReportContent) -> str:
+    reasons = [check.name for check in content.checks if check.outcome != "succeeded"]
+    return content.verdict.upper() + (f": {', '.join(reasons)}" if reasons else "")
 
 
 def _draw(ax: Any, panels: Panels, panel: Panel, row: int) -> None:

@@ -8,30 +8,30 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from .content import ReportContent
 from .lines import svg_path
 from .panels import IMAGES, Panels
 from .pictures import data_uri, gradient
 from .planes import PLANES
-from .view import ReportView
 
 STAGES = {"before": "by the headers", "affine": "after the affine", "after": "registered"}
 
 
-def make_page(view: ReportView, panels: Panels) -> str:
+def make_page(content: ReportContent, panels: Panels) -> str:
     """The whole page.
 
     Args:
-        view: what the report is about.
+        content: what the report is about.
         panels: its pictures.
 
     Returns:
         HTML without any reference to the outside; a content security policy keeps it so.
     """
-    reasons = [check for check in view.checks if check.outcome != "succeeded"]
+    reasons = [check for check in content.checks if check.outcome != "succeeded"]
     reasons.sort(key=lambda check: check.outcome != "failed")
-    stages, rows = metrics_rows(view.metrics)
+    stages, rows = metrics_rows(content.metrics)
     page = templates().get_template("page.html")
-    return page.render(view=view, panels=panels, reasons=reasons, stages=stages, rows=rows)
+    return page.render(content=content, panels=panels, reasons=reasons, stages=stages, rows=rows)
 
 
 @cache

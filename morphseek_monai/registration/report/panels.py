@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .content import ReportContent
 from .lines import Line, grid_lines, outlines
 from .pictures import (
     DIFFERENCE,
@@ -23,7 +24,6 @@ from .pictures import (
     window,
 )
 from .planes import PLANES, Cuts, foreground_centre
-from .view import ReportView
 
 IMAGES = {
     "fixed": ("Fixed", "the image that the other is brought to"),
@@ -93,17 +93,17 @@ class Panels:
         return next(panel for panel in (*self.images, *self.match, *self.deformation) if panel.key == key)
 
 
-def make_panels(view: ReportView) -> Panels:
+def make_panels(content: ReportContent) -> Panels:
     """Cut and colour everything that a report shows.
 
     The planes meet in the centre of the fixed image's foreground. Fixed and moving image are each shown in their
     own range of intensities, the three states of the moving image in one.
     """
-    fixed_range = window(view.fixed)
-    x, y, z = view.fixed.shape
-    cuts = Cuts(np.asarray(view.affine, dtype=np.float64), (x, y, z), foreground_centre(view.fixed, *fixed_range))
-    pictures = {key: [cuts.picture(getattr(view, key), plane) for plane in PLANES] for key in IMAGES}
-    moving_range = window(view.warped, *pictures["before"], *pictures["aligned"])
+    fixed_range = window(content.fixed)
+    x, y, z = content.fixed.shape
+    cuts = Cuts(np.asarray(content.affine, dtype=np.float64), (x, y, z), foreground_centre(content.fixed, *fixed_range))
+    pictures = {key: [cuts.picture(getattr(content, key), plane) for plane in PLANES] for key in IMAGES}
+    moving_range = window(content.warped, *pictures["before"], *pictures["aligned"])
     shares = {
         key: [_share(picture, *(fixed_range if key == "fixed" else moving_range)) for picture in pictures[key]]
         for key in IMAGES
@@ -114,7 +114,7 @@ def make_panels(view: ReportView) -> Panels:
         cuts,
         images,
         (_checkerboard(shares["fixed"], shares["warped"], cuts), *_differences(shares)),
-        tuple(_deformation(view, cuts, grey["fixed"])),
+        tuple(_deformation(content, cuts, grey["fixed"])),
         tuple(outlines(picture, _outline_values(shares["fixed"])) for picture in shares["fixed"]),
     )
 
@@ -157,16 +157,16 @@ def _differences(shares: Mapping[str, Triple]) -> list[Panel]:
     return panels
 
 
-def _deformation(view: ReportView, cuts: Cuts, fixed: tuple[NDArray[np.uint8], ...]) -> list[Panel]:
+def _deformation(content: ReportContent, cuts: Cuts, fixed: tuple[NDArray[np.uint8], ...]) -> list[Panel]:
     grid = Panel(
         "grid",
         "Deformation grid",
         "a regular grid, every point moved by the field",
         fixed,
-        lines=tuple(grid_lines(cuts.displacement(view.ddf, plane), cuts.spacing(plane)) for plane in PLANES),
+        lines=tuple(grid_lines(cuts.displacement(content.ddf, plane), cuts.spacing(plane)) for plane in PLANES),
     )
-    panels = [grid, _jacobian(view, cuts)]
-    length = view.displacement_mm
+    panels = [grid, _jacobian(content, cuts)]
+    length = content.displacement_mm
     panels.append(
         _millimetres(
             "displacement",
@@ -177,9 +177,9 @@ def _deformation(view: ReportView, cuts: Cuts, fixed: tuple[NDArray[np.uint8], .
             DISPLACEMENT,
         )
     )
-    if view.uncertainty is not None:
-        caption = f"spread of the displacement over samples of the policy: mean {_mean(view.uncertainty)}"
-        panels.append(_millimetres("uncertainty", "Uncertainty", caption, view.uncertainty, cuts, UNCERTAINTY))
+    if content.uncertainty is not None:
+        caption = f"spread of the displacement over samples of the policy: mean {_mean(content.uncertainty)}"
+        panels.append(_millimetres("uncertainty", "Uncertainty", caption, content.uncertainty, cuts, UNCERTAINTY))
     return panels
 
 
@@ -195,12 +195,12 @@ def _millimetres(
     return Panel(key, title, caption, indices, palette, Bar("0", f"{high / 2:.2g}", f"{high:.2g} mm"))
 
 
-def _jacobian(view: ReportView, cuts: Cuts) -> Panel:
+def _jacobian(content: ReportContent, cuts: Cuts) -> Panel:
     indices = []
     for plane in PLANES:
-        picture = cuts.picture(view.jacobian, plane)
+        picture = cuts.picture(content.jacobian, plane)
         folded = fit(levels(picture <= 0, 0, 1)) > 0  # survives the averaging of large planes
         indices.append(np.where(folded, 0, fit(levels(picture, 0, 2, first=1)).clip(1)).astype(np.uint8))
-    folds = 100 * float(np.mean(view.jacobian <= 0))
+    folds = 100 * float(np.mean(content.jacobian <= 0))
     caption = f"volume in the moving image per fixed volume, without the affine; {folds:.2g} % fold"
     return Panel("jacobian", "Jacobian determinant", caption, tuple(indices), JACOBIAN, Bar("0", "1", "2", "fold"))

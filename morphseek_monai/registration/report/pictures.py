@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LARGEST_SIDE = 400  # pixels; planes of a 512 x 512 CT would make a page too large for an e-mail
-_SAMPLE = 500_000  # voxels that are enough for a percentile
+_MOST_LOOKED_AT = 500_000  # voxels that are enough for a percentile
 _STOPS = 16  # of the gradient that draws a colour bar
 
 
@@ -34,7 +34,7 @@ UNCERTAINTY = _palette(matplotlib.colormaps["viridis"])
 
 
 def window(*volumes: NDArray[Any]) -> tuple[float, float]:
-    """Range of intensities to show: the 0.5 and 99.5 percentiles of a sample of the voxels.
+    """Range of intensities to show: the 0.5 and 99.5 percentiles of voxels spread over them.
 
     Args:
         volumes: images on one scale.
@@ -48,16 +48,16 @@ def window(*volumes: NDArray[Any]) -> tuple[float, float]:
         >>> window(np.full((4, 4, 4), 7.0))
         (7.0, 8.0)
     """
-    sample = np.concatenate([_sample(volume) for volume in volumes])
-    low, high = (float(x) for x in np.percentile(sample, (0.5, 99.5)))
+    seen = np.concatenate([_spread_out(volume) for volume in volumes])
+    low, high = (float(x) for x in np.percentile(seen, (0.5, 99.5)))
     if high <= low:  # constant, or a few bright voxels in much background
-        low, high = float(sample.min()), float(sample.max())
+        low, high = float(seen.min()), float(seen.max())
     return low, high if high > low else low + 1.0
 
 
 def largest(volume: NDArray[Any]) -> float:
-    """Upper end of a colour bar: the 99.9 percentile of a sample, rounded up to two digits; 1 of a zero map."""
-    value = float(np.percentile(_sample(volume), 99.9))
+    """Upper end of a colour bar: the 99.9 percentile of such voxels, rounded up to two digits; 1 of a zero map."""
+    value = float(np.percentile(_spread_out(volume), 99.9))
     if not value > 0:
         return 1.0
     unit = 10.0 ** (np.floor(np.log10(value)) - 1)
@@ -70,9 +70,9 @@ def finite(values: NDArray[Any]) -> NDArray[Any]:
     return kept if kept.size else np.zeros(1)
 
 
-def _sample(volume: NDArray[Any]) -> NDArray[Any]:
+def _spread_out(volume: NDArray[Any]) -> NDArray[Any]:
     """Voxels evenly spread over a volume."""
-    return finite(volume.reshape(-1)[:: -(-volume.size // _SAMPLE)])
+    return finite(volume.reshape(-1)[:: -(-volume.size // _MOST_LOOKED_AT)])
 
 
 def levels(picture: NDArray[Any], low: float, high: float, first: int = 0) -> NDArray[np.uint8]:

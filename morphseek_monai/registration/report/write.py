@@ -7,28 +7,28 @@ from pathlib import Path
 
 from morphseek_monai.base.files import atomic_output
 
+from .content import ReportContent
 from .figure import make_figure
 from .page import make_page
 from .panels import make_panels
-from .view import ReportView
 
 _DPI = 100  # 1500 pixels wide
 
 
-def write_report(folder: str | os.PathLike[str], view: ReportView) -> None:
+def write_report(folder: str | os.PathLike[str], content: ReportContent) -> None:
     """Write ``report.html``, one self-contained interactive page, and ``report.png``, one static picture.
 
     Each file is written whole or not at all.
 
     Args:
         folder: where to; made if missing.
-        view: what the report shows.
+        content: what the report shows.
 
     Raises:
         DataError: the folder cannot be made or written.
     """
-    panels = make_panels(view)
+    panels = make_panels(content)
     with atomic_output(Path(folder) / "report.html") as path:
-        path.write_text(make_page(view, panels), encoding="utf-8")
+        path.write_text(make_page(content, panels), encoding="utf-8")
     with atomic_output(Path(folder) / "report.png") as path:
-        make_figure(view, panels).savefig(path, dpi=_DPI)
+        make_figure(content, panels).savefig(path, dpi=_DPI)

@@ -47,8 +47,8 @@ def read_affine(path: str | os.PathLike[str], fixed: Grid | None = None, moving:
         [5.0, 0.0, 0.0, 1.0]
     """
     found = read_map(path, fixed, moving)
-    steps = point_map(found)
-    matrix = None if steps is None else linear_part(steps)
+    chain = point_map(found)
+    matrix = None if chain is None else linear_part(chain)
     if matrix is None:
         raise DataError(
             f"affine {path} must be linear, got a {_deformation(found)} in it; give the affine part alone, e.g. ANTs'"

@@ -132,8 +132,8 @@ def write_transform(
         raise DataError(f"format of a transform must be one of {', '.join(WRITTEN)}, got {to!r}; choose one")
     writer = NAMED[to].write
     simple = to in ("itk", "slicer")  # these keep members that only ITK knows, and need no PyTorch
-    steps = None if simple else point_map(transform)
-    return writer(Target(Path(path), steps, transform, fixed, moving)) if writer else []
+    chain = None if simple else point_map(transform)
+    return writer(Target(Path(path), chain, transform, fixed, moving)) if writer else []
 
 
 def _fits(source: Source, form: Format) -> bool:

@@ -110,14 +110,14 @@ class Target(NamedTuple):
 
     Attributes:
         path: the file.
-        steps: the transform; None where it has members that only ITK knows.
+        point_map: the transform; None where it has members that only ITK knows.
         transform: the same as an ITK transform or a :class:`PointMap`.
         fixed: grid of the image whose points are mapped.
         moving: grid of the image that they are mapped to.
     """
 
     path: Path
-    steps: PointMap | None
+    point_map: PointMap | None
     transform: Any
     fixed: Grid | None
     moving: Grid | None
@@ -228,11 +228,11 @@ def looks_absolute(values: NDArray[np.float64], grid: Grid) -> bool:
     return bool(spread > (values - positions(grid)).std(axis=(0, 1, 2)).sum())
 
 
-def linear_part(steps: PointMap) -> NDArray[np.float64] | None:
-    """All steps as one matrix ``(4, 4)``; None where one of them is a field."""
+def linear_part(chain: PointMap) -> NDArray[np.float64] | None:
+    """All maps as one matrix ``(4, 4)``; None where one of them is a field."""
     matrix: NDArray[np.float64] = np.eye(4)
-    for step in steps.steps:
-        if isinstance(step, Field):
+    for one in chain.maps:
+        if isinstance(one, Field):
             return None
-        matrix = step @ matrix
+        matrix = one @ matrix
     return matrix

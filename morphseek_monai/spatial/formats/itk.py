@@ -121,7 +121,7 @@ class _Entry(NamedTuple):
 
 
 def _of_map(point_map: PointMap) -> list[_Entry]:
-    return [_field(step) if isinstance(step, Field) else _matrix(step) for step in reversed(point_map.steps)]
+    return [_field(one) if isinstance(one, Field) else _matrix(one) for one in reversed(point_map.maps)]
 
 
 def _matrix(matrix: NDArray[Any]) -> _Entry:

@@ -17,7 +17,7 @@ __all__ = ["field_and_affine", "linear_of_target", "one_field"]
 
 def linear_of_target(target: Target) -> NDArray[np.float64] | None:
     """The transform as one matrix ``(4, 4)``, RAS mm; None where it is not linear."""
-    return None if target.steps is None else linear_part(target.steps)
+    return None if target.point_map is None else linear_part(target.point_map)
 
 
 def field_and_affine(target: Target) -> tuple[Field | None, NDArray[np.float64]]:
@@ -31,11 +31,11 @@ def field_and_affine(target: Target) -> tuple[Field | None, NDArray[np.float64]]
     matrix = linear_of_target(target)
     if matrix is not None:
         return None, matrix
-    steps = () if target.steps is None else target.steps.steps
-    if steps and isinstance(steps[0], Field):
-        rest = linear_part(PointMap(steps[1:]))
+    maps = () if target.point_map is None else target.point_map.maps
+    if maps and isinstance(maps[0], Field):
+        rest = linear_part(PointMap(maps[1:]))
         if rest is not None:
-            return steps[0], rest
+            return maps[0], rest
     return one_field(target), np.eye(4)
 
 
@@ -45,12 +45,12 @@ def one_field(target: Target) -> Field:
     Raises:
         DataError: neither is known.
     """
-    grid = target.fixed or _own_grid(target.steps)
+    grid = target.fixed or _own_grid(target.point_map)
     if grid is None:
         raise DataError(f"transform {target.path}: a displacement field needs a grid; give --fixed FIXED")
     return Field(to_ddf(target.transform, grid), grid)
 
 
-def _own_grid(steps: PointMap | None) -> Grid | None:
-    first = steps.steps[0] if steps is not None and steps.steps else None
+def _own_grid(chain: PointMap | None) -> Grid | None:
+    first = chain.maps[0] if chain is not None and chain.maps else None
     return first.grid if isinstance(first, Field) else None

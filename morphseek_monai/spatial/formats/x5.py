@@ -51,10 +51,10 @@ def _read(source: Source) -> PointMap:
     nodes = x5.from_filename(source.path)
     if len(nodes) != 1:
         raise DataError(f"transform {source.path} must hold one transform, got {len(nodes)}; write one to a file each")
-    return PointMap((_step(nodes[0], source.path),))
+    return PointMap((_affine(nodes[0], source.path),))
 
 
-def _step(node: Any, path: Path) -> Any:
+def _affine(node: Any, path: Path) -> Any:
     if node.array_length != 1:
         raise DataError(f"transform {path} holds a series of {node.array_length} transforms; write one of them alone")
     if node.type == "linear":

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from morphseek_monai.data.scans.kind import SAMPLE, kind_of, whole_ids
+from morphseek_monai.data.scans.kind import MOST_LOOKED_AT, kind_of, whole_ids
 
 RNG = np.random.default_rng(0)
 
@@ -148,7 +148,7 @@ def test_fractions_are_no_ids() -> None:
 
 def test_one_broken_value_in_a_large_array_is_found_though_only_a_sample_is_counted() -> None:
     array = np.zeros((8, 512, 512), np.float32)
-    assert array.size > 2 * SAMPLE
+    assert array.size > 2 * MOST_LOOKED_AT
     array[2:6, 100:300, 100:300] = 3
     assert is_label_map(array)
     array[3, 101, 101] = 2.5

@@ -14,7 +14,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from morphseek_monai.data.phantoms.anatomy import brain, paint
-from morphseek_monai.registration.alignment.align import Alignment, Model, align
+from morphseek_monai.registration.alignment.align import Alignment, TransformModel, align
 from morphseek_monai.space.grid import Grid
 
 Array = NDArray[np.float64]
@@ -242,7 +242,7 @@ def test_noise_of_any_size_is_no_exception(size: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("model", ["rigid", "similarity"])
-def test_poorer_model(model: Model) -> None:
+def test_poorer_model(model: TransformModel) -> None:
     """The head grew by 8 %: a similarity tells, a rigid map does not."""
     grid, moving, _ = known()
     found = align(fixed_head(), FIXED, moving, grid, model=model)

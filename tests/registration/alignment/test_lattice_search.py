@@ -38,7 +38,7 @@ def test_turn_and_shift(turn: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     np.testing.assert_array_equal(best.matrix[:3, :3], linear)
     np.testing.assert_allclose(best.matrix[:3, 3], truth[:3, 3], atol=2)
     assert best.turned is (turn != _turns()[0])
-    assert best.score > 0.8
+    assert best.correlation > 0.8
 
 
 @pytest.mark.parametrize("contrast", [1, -1])

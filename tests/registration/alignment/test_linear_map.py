@@ -7,7 +7,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from morphseek_monai.registration.alignment.linear_map import Model, ascend, plausible, transformed, translation
+from morphseek_monai.registration.alignment.linear_map import (
+    TransformModel,
+    ascend,
+    plausible,
+    transformed,
+    translation,
+)
 
 Array = NDArray[np.float64]
 
@@ -43,7 +49,7 @@ def nearness(model: str):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("model", ["rigid", "similarity", "affine"])
 @pytest.mark.parametrize("start", [np.eye(4), BESIDE])
-def test_top_is_found(model: Model, start: Array) -> None:
+def test_top_is_found(model: TransformModel, start: Array) -> None:
     found = ascend(nearness(model), POINTS, start, model, np.array([0.2, 0, 0]), 0.05, 100)
     np.testing.assert_allclose(found, truth(model), atol=5e-3)
 

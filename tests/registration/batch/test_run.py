@@ -82,7 +82,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     def register(fixed: str, moving: str, options: RegisterOptions, **changes: Any) -> Pretended:
         done = updated(options, changes)
         modalities = dict(zip(("fixed_modality", "moving_modality"), done.modalities))
-        arguments = {**vars(done), "search": done.search, **modalities}
+        arguments = {**vars(done), "search": done.inference, **modalities}
         name = Path(fixed).stem.replace("f", "p")
         desk.calls.append((name, arguments))
         if name in desk.faults:

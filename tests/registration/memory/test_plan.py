@@ -14,7 +14,7 @@ import SimpleITK as sitk
 import torch
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.inference.find import Search
+from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration import register as register_module
 from morphseek_monai.registration.memory import plan as memory
@@ -58,7 +58,7 @@ def cube(n: int, spacing: float = 1.0) -> Grid:
 
 def plan(small: RegistrationModel, fixed: Grid | None = None, moving: Grid | None = None, **search: Any) -> MemoryPlan:
     limit = search.pop("limit", None)
-    return plan_memory(fixed or cube(192), moving or cube(64), small, Search(**search), limit)
+    return plan_memory(fixed or cube(192), moving or cube(64), small, InferenceOptions(**search), limit)
 
 
 def test_enough_memory_gives_nothing_up(small: RegistrationModel) -> None:

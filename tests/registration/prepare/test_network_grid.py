@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from morphseek_monai.registration.models.model import RegistrationModel
-from morphseek_monai.registration.prepare.network_grid import MARGIN, network_grid, own_axes, tissue_ends
+from morphseek_monai.registration.prepare.network_grid import MARGIN, foreground_ends, network_grid, own_axes
 from morphseek_monai.space.image import orient
 
 from ...scenes import turned
@@ -94,16 +94,16 @@ class TestTissueEnds:
     def test_of_a_box(self) -> None:
         tissue = np.zeros((20, 30, 40), dtype=bool)
         tissue[3:15, 10:11, 0:40] = True
-        assert tissue_ends(tissue).tolist() == [[3, 10, 0], [14, 10, 39]]
+        assert foreground_ends(tissue).tolist() == [[3, 10, 0], [14, 10, 39]]
 
     def test_specks_are_no_anatomy(self) -> None:
         tissue = np.zeros((40, 40, 40), dtype=bool)
         tissue[10:30, 10:30, 10:30] = True
         tissue[0, 0, 0] = tissue[39, 39, 39] = True
-        assert tissue_ends(tissue).tolist() == [[10, 10, 10], [29, 29, 29]]
+        assert foreground_ends(tissue).tolist() == [[10, 10, 10], [29, 29, 29]]
 
     def test_of_nothing_is_everything(self) -> None:
-        assert tissue_ends(np.zeros((8, 9, 10), dtype=bool)).tolist() == [[0, 0, 0], [7, 8, 9]]
+        assert foreground_ends(np.zeros((8, 9, 10), dtype=bool)).tolist() == [[0, 0, 0], [7, 8, 9]]
 
 
 class TestNetworkGrid:

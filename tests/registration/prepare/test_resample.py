@@ -60,7 +60,7 @@ def test_the_matrix_maps_from_the_grid_to_the_image_and_beyond_is_zero() -> None
 
 def test_a_refined_grid_covers_the_same_block() -> None:
     grid = Grid((3, 4, 5), turned((10, 20, 30), (5, 6, 7)) @ np.diag([2.0, 3.0, 4.0, 1.0]))
-    fine = grid.refined(np.array([2, 3, 1]))
+    fine = grid.subdivided(np.array([2, 3, 1]))
     assert fine.size == (6, 12, 5)
     np.testing.assert_allclose(fine.spacing, [1, 1, 4])
     corner = np.array([-0.5, -0.5, -0.5, 1])

@@ -11,9 +11,9 @@ import torch
 
 from morphseek_monai.evaluation.verdict import Check
 from morphseek_monai.fields import jacobian_determinant
-from morphseek_monai.registration.report import ReportView
+from morphseek_monai.registration.report import ReportContent
 
-MakeView = Callable[..., ReportView]
+MakeContent = Callable[..., ReportContent]
 SIZE = (14, 16, 20)
 
 CHECKS = (
@@ -23,10 +23,10 @@ CHECKS = (
 
 
 @pytest.fixture
-def make_view() -> MakeView:
-    """``make_view(size=SIZE, **changes)``: an ellipsoid, the same one shifted by a voxel, a field with one fold."""
+def make_content() -> MakeContent:
+    """``make_content(size=SIZE, **changes)``: an ellipsoid, the same one shifted by a voxel, a field with one fold."""
 
-    def make(size: tuple[int, int, int] = SIZE, **changes: Any) -> ReportView:
+    def make(size: tuple[int, int, int] = SIZE, **changes: Any) -> ReportContent:
         places = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in size], indexing="ij"))
         fixed = np.exp(-4 * (places**2).sum(0)).astype(np.float32)
         ddf = (0.3 * np.sin(3 * places)).astype(np.float32)
@@ -47,6 +47,6 @@ def make_view() -> MakeView:
             "jacobian": jacobian_determinant(torch.from_numpy(ddf)[None])[0].numpy(),
             "uncertainty": np.abs(ddf[1]),
         }
-        return ReportView(**{**values, **changes})
+        return ReportContent(**{**values, **changes})
 
     return make

@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.registration.report import ReportView, write_report
+from morphseek_monai.registration.report import ReportContent, write_report
 from morphseek_monai.registration.report.page import make_page
 from morphseek_monai.registration.report.panels import Bar, make_panels
 from morphseek_monai.registration.report.planes import PLANES
 
-MakeView = Callable[..., ReportView]
+MakeContent = Callable[..., ReportContent]
 VOID = {"meta", "img", "input", "br", "link"}
 PANELS = (
     "fixed",
@@ -72,8 +72,8 @@ class Page(HTMLParser):
         return [attributes for tag, attributes in self.tags if tag == name]
 
 
-def written(folder: Path, view: ReportView) -> Page:
-    write_report(folder, view)
+def written(folder: Path, content: ReportContent) -> Page:
+    write_report(folder, content)
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
@@ -81,13 +81,13 @@ def picture(image: dict[str, str]) -> Any:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))).convert("RGB"))
 
 
-def test_page_shows_every_panel_in_three_planes_with_words(make_view: MakeView, tmp_path: Path) -> None:
-    view = make_view()
-    page = written(tmp_path, view)
+def test_page_shows_every_panel_in_three_planes_with_words(make_content: MakeContent, tmp_path: Path) -> None:
+    content = make_content()
+    page = written(tmp_path, content)
     images = page.all("img")
     assert all(image["alt"] for image in images)
     by_id = {image["id"]: image for image in images if "id" in image}
-    panels = make_panels(view)
+    panels = make_panels(content)
     assert set(by_id) == {f"{key}-{plane}" for key in PANELS for plane in ("axial", "coronal", "sagittal")}
     for key in PANELS:
         for indices, plane in zip(panels[key].indices, ("axial", "coronal", "sagittal")):
@@ -98,8 +98,8 @@ def test_page_shows_every_panel_in_three_planes_with_words(make_view: MakeView, 
     assert len(ids) == len(set(ids))
 
 
-def test_page_needs_nothing_from_outside(make_view: MakeView, tmp_path: Path) -> None:
-    page = written(tmp_path, make_view())
+def test_page_needs_nothing_from_outside(make_content: MakeContent, tmp_path: Path) -> None:
+    page = written(tmp_path, make_content())
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[^\"]+", "", text).replace("// ", ""))
     assert all(attributes["src"].startswith("data:") for _, attributes in page.tags if "src" in attributes)
@@ -108,55 +108,55 @@ def test_page_needs_nothing_from_outside(make_view: MakeView, tmp_path: Path) ->
     assert policy.startswith("default-src 'none'")
 
 
-def test_page_says_the_verdict_its_reasons_and_numbers(make_view: MakeView, tmp_path: Path) -> None:
-    page = written(tmp_path, make_view())
+def test_page_says_the_verdict_its_reasons_and_numbers(make_content: MakeContent, tmp_path: Path) -> None:
+    page = written(tmp_path, make_content())
     assert "Registration is doubtful" in page.text and "Registration succeeded" not in page.text
     reason = page.text.index("folding 1.25 %, wanted: at most 0.5 %; the map is not one-to-one there")
     assert reason < page.text.index("the sform was used") < page.text.index("mean squared local correlation")
     assert "Radiological convention" in page.text and "oblique" not in page.text
 
 
-def test_page_of_a_success_has_no_reasons(make_view: MakeView, tmp_path: Path) -> None:
-    checks = [check._replace(outcome="succeeded") for check in make_view().checks]
-    page = written(tmp_path, make_view(verdict="succeeded", checks=checks))
+def test_page_of_a_success_has_no_reasons(make_content: MakeContent, tmp_path: Path) -> None:
+    checks = [check._replace(outcome="succeeded") for check in make_content().checks]
+    page = written(tmp_path, make_content(verdict="succeeded", checks=checks))
     assert "All 2 checks passed." in page.text and "wanted:" not in page.text
 
 
-def test_names_from_outside_are_escaped(make_view: MakeView, tmp_path: Path) -> None:
+def test_names_from_outside_are_escaped(make_content: MakeContent, tmp_path: Path) -> None:
     nasty = "<b>\"x'&amp;</script><script>alert(1)</script>"
-    checks = [check._replace(name=nasty, note=nasty, limits=nasty, unit=nasty) for check in make_view().checks]
-    view = make_view(
+    checks = [check._replace(name=nasty, note=nasty, limits=nasty, unit=nasty) for check in make_content().checks]
+    content = make_content(
         title=nasty,
         checks=checks,
         notices=[nasty],
         facts=[(nasty, [(nasty, nasty)])],
         metrics={"after": {nasty: 1.0}},
     )
-    plain, page = written(tmp_path / "plain", make_view()), written(tmp_path / "nasty", view)
+    plain, page = written(tmp_path / "plain", make_content()), written(tmp_path / "nasty", content)
     assert len(page.all("script")) == len(plain.all("script")) == 1
     assert page.text.count(nasty) >= 10
 
 
-def test_every_text_from_outside_is_shown_as_it_is_and_is_never_a_tag(make_view: MakeView) -> None:
+def test_every_text_from_outside_is_shown_as_it_is_and_is_never_a_tag(make_content: MakeContent) -> None:
     hostile = (f"<script>{i}</script><img src=x onerror='a()' alt=\"{i}\">{{{{ 7*7 }}}}&lt;" for i in range(99))
     told: dict[str, str] = {}
 
     def text(name: str) -> str:
         return told.setdefault(name, next(hostile))
 
-    checks = [make_view().checks[1]._replace(name=text("check"), unit=text("unit"), note=text("note"))]
-    view = make_view(
+    checks = [make_content().checks[1]._replace(name=text("check"), unit=text("unit"), note=text("note"))]
+    content = make_content(
         title=text("title"),
         checks=[checks[0]._replace(limits=text("limits"))],
         notices=[text("notice")],
         facts=[(text("heading"), [(text("key"), text("value"))])],
         metrics={"before": {text("metric"): 0.5}},
     )
-    panels = make_panels(view)
+    panels = make_panels(content)
     bar = Bar(text("low"), text("middle"), text("high"), text("reserved"))
     deformation = replace(panels.deformation[0], title=text("panel"), caption=text("caption"), bar=bar)
-    plain = Page(make_page(make_view(), panels))
-    page = Page(make_page(view, replace(panels, deformation=(deformation, *panels.deformation[1:]))))
+    plain = Page(make_page(make_content(), panels))
+    page = Page(make_page(content, replace(panels, deformation=(deformation, *panels.deformation[1:]))))
     words = page.text + " ".join(value for _, attributes in page.tags for value in attributes.values())
     assert {name for name, content in told.items() if content not in words} == set() and len(told) == 16
     assert sum(f"{told['panel']}, {plane.name} plane" in words for plane in PLANES) == 3  # in attributes too
@@ -165,8 +165,8 @@ def test_every_text_from_outside_is_shown_as_it_is_and_is_never_a_tag(make_view:
     assert not any("onerror" in attributes for _, attributes in page.tags)
 
 
-def test_planes_keep_their_proportions(make_view: MakeView, tmp_path: Path) -> None:
-    page = written(tmp_path, make_view(affine=np.diag([1.0, 1.0, 5.0, 1.0])))
+def test_planes_keep_their_proportions(make_content: MakeContent, tmp_path: Path) -> None:
+    page = written(tmp_path, make_content(affine=np.diag([1.0, 1.0, 5.0, 1.0])))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     shapes = dict(re.findall(r"^\.(axial|coronal|sagittal) \{ aspect-ratio: ([\d. /]+);", text, re.MULTILINE))
     assert shapes == {"axial": "14.00 / 16.00", "coronal": "14.00 / 100.00", "sagittal": "16.00 / 100.00"}
@@ -175,22 +175,22 @@ def test_planes_keep_their_proportions(make_view: MakeView, tmp_path: Path) -> N
     assert drawings[-2:] == [("0 0 14 20", "none"), ("0 0 16 20", "none")]
 
 
-def test_oblique_grid_is_named(make_view: MakeView, tmp_path: Path) -> None:
+def test_oblique_grid_is_named(make_content: MakeContent, tmp_path: Path) -> None:
     c, s = np.cos(0.2), np.sin(0.2)
     affine = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    assert "oblique by 11°" in written(tmp_path, make_view(affine=affine)).text
+    assert "oblique by 11°" in written(tmp_path, make_content(affine=affine)).text
 
 
-def degenerate(name: str, view: ReportView) -> dict[str, Any]:
-    zero, hole = np.zeros_like(view.fixed), view.fixed.copy()
+def degenerate(name: str, content: ReportContent) -> dict[str, Any]:
+    zero, hole = np.zeros_like(content.fixed), content.fixed.copy()
     hole[4:8] = np.nan
     volumes = ("fixed", "before", "aligned", "warped")
     return {
         "constant images": dict.fromkeys(volumes, zero + 3),
         "no overlap": {"aligned": zero, "before": zero, "warped": zero},
-        "zero field": {"ddf": np.zeros_like(view.ddf), "jacobian": zero + 1, "uncertainty": zero},
-        "not finite": {**dict.fromkeys(volumes, hole), "ddf": view.ddf * hole, "jacobian": hole, "uncertainty": hole},
-        "nothing finite": {"warped": zero + np.nan, "ddf": view.ddf + np.nan, "jacobian": zero + np.nan},
+        "zero field": {"ddf": np.zeros_like(content.ddf), "jacobian": zero + 1, "uncertainty": zero},
+        "not finite": dict.fromkeys((*volumes, "jacobian", "uncertainty"), hole) | {"ddf": content.ddf * hole},
+        "nothing finite": {"warped": zero + np.nan, "ddf": content.ddf + np.nan, "jacobian": zero + np.nan},
         "nothing measured": {"checks": [], "metrics": {}, "facts": [], "notices": [], "uncertainty": None},
     }[name]
 
@@ -199,23 +199,23 @@ def degenerate(name: str, view: ReportView) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "case", ["constant images", "no overlap", "zero field", "not finite", "nothing finite", "nothing measured"]
 )
-def test_degenerate_input_has_a_report(make_view: MakeView, tmp_path: Path, case: str) -> None:
-    view = make_view(**degenerate(case, make_view()))
-    written(tmp_path, view)
+def test_degenerate_input_has_a_report(make_content: MakeContent, tmp_path: Path, case: str) -> None:
+    content = make_content(**degenerate(case, make_content()))
+    written(tmp_path, content)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"\b(nan|inf)\b", re.sub(r"base64,[^\"]+", "", text), re.IGNORECASE)
-    assert ("uncertainty-axial" in text) == (view.uncertainty is not None)
+    assert ("uncertainty-axial" in text) == (content.uncertainty is not None)
 
 
-def test_picture_is_as_wide_as_a_page(make_view: MakeView, tmp_path: Path) -> None:
-    write_report(tmp_path, make_view())
+def test_picture_is_as_wide_as_a_page(make_content: MakeContent, tmp_path: Path) -> None:
+    write_report(tmp_path, make_content())
     assert Image.open(tmp_path / "report.png").width == 1500
 
 
-def test_unwritable_folder_leaves_nothing(make_view: MakeView, tmp_path: Path) -> None:
+def test_unwritable_folder_leaves_nothing(make_content: MakeContent, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("a file")
     with pytest.raises(DataError, match=r"report.html cannot be written .*; give a writable folder"):
-        write_report(tmp_path / "out", make_view())
+        write_report(tmp_path / "out", make_content())
     assert os.listdir(tmp_path) == ["out"]
 
 
@@ -241,8 +241,8 @@ document.title = JSON.stringify([
 
 @pytest.mark.slow
 @pytest.mark.skipif(not BROWSER, reason="needs Chromium")
-def test_viewer_works_in_a_browser(make_view: MakeView, tmp_path: Path) -> None:
-    write_report(tmp_path, make_view())
+def test_viewer_works_in_a_browser(make_content: MakeContent, tmp_path: Path) -> None:
+    write_report(tmp_path, make_content())
     page = tmp_path / "acted.html"
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page.write_text(text.replace("</body>", f"<script>window.onload = () => {{{ACT}}}</script></body>"), "utf-8")

@@ -127,7 +127,7 @@ def test_x5_of_fslpy_is_read(tmp_path: Path) -> None:
 
     grids = PAIRS["positive"]
     source, reference = scans(grids)
-    x5.writeLinearX5(str(tmp_path / "a.x5"), np.linalg.inv(linear().steps[0]), source, reference)
+    x5.writeLinearX5(str(tmp_path / "a.x5"), np.linalg.inv(linear().maps[0]), source, reference)
     same_points(tmp_path / "a.x5", linear())
     write_transform(tmp_path / "u.nii.gz", PointMap((field(),)), "fsl", **grids)
     warp = fnirt.fromFnirt(fnirt.readFnirt(str(tmp_path / "u.nii.gz"), source, reference), "world", "world")

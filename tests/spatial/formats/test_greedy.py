@@ -48,7 +48,7 @@ def test_what_greedy_registers_is_read(tmp_path: Path) -> None:
 
 def test_a_matrix_that_may_be_of_flirt_is_not_guessed_at(tmp_path: Path) -> None:
     path = tmp_path / "m.mat"
-    np.savetxt(path, linear().steps[0])  # without the blank by which greedy's are told
+    np.savetxt(path, linear().maps[0])  # without the blank by which greedy's are told
     with pytest.raises(DataError, match=r"m\.mat may be FSL's .*; write fsl:.*m\.mat or ras:.*m\.mat$"):
         read_transform(path)
     same_points(f"ras:{path}", linear())

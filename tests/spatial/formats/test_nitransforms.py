@@ -68,7 +68,7 @@ def test_an_x5_field_is_that_of_nitransforms(tmp_path: Path) -> None:
 
 def test_an_afni_warp_is_that_of_nitransforms(tmp_path: Path) -> None:
     there = UPRIGHT.affine @ np.linalg.inv(FIXED.affine)
-    moved = PointMap((np.linalg.inv(there), *deformable().steps))
+    moved = PointMap((np.linalg.inv(there), *deformable().maps))
     write_transform(tmp_path / "u.nii.gz", moved, "afni", UPRIGHT)
     found = nt.nonlinear.DenseFieldTransform.from_filename(tmp_path / "u.nii.gz", fmt="afni")
     voxels = np.indices(UPRIGHT.size).reshape(3, -1).T[::97]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from morphseek_monai.data import DataError
-from morphseek_monai.data.scans.checks import check_affine, check_size, clean_ids, clean_values, plain_dtype
+from morphseek_monai.data.scans.cleaning import check_affine, check_size, clean_ids, clean_values, plain_dtype
 
 WHO = "moving image a.nii.gz"
 ROTATED = np.array([[0.6, -1.6, 0.0, 1.0], [0.8, 1.2, 0.0, 2.0], [0.0, 0.0, 3.0, 3.0], [0, 0, 0, 1]])

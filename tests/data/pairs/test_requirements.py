@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from morphseek_monai.data import DataError
-from morphseek_monai.data.pairs.checks import binary_mask, check_image, check_same_grid, integer_label
+from morphseek_monai.data.pairs.requirements import binary_mask, check_image, check_same_grid, integer_label
 
 
 def test_sound_image_passes() -> None:

@@ -25,7 +25,7 @@ Facts = Sequence[tuple[str, Sequence[tuple[str, str]]]]
 
 
 @dataclass(frozen=True)
-class ReportView:
+class ReportContent:
     """One registration as its report shows it; every volume lies on the fixed image's grid.
 
     Args:
@@ -66,10 +66,10 @@ class ReportView:
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
-            raise ValueError(f"ReportView() 'verdict' must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")
+            raise ValueError(f"ReportContent() 'verdict' must be one of {', '.join(VERDICTS)}, got {self.verdict!r}")
         shape = self.fixed.shape
         if len(shape) != 3:
-            raise ValueError(f"ReportView() 'fixed' must have shape (X, Y, Z), got {list(shape)}")
+            raise ValueError(f"ReportContent() 'fixed' must have shape (X, Y, Z), got {list(shape)}")
         volumes: dict[str, Sliced | None] = {
             "before": self.before,
             "aligned": self.aligned,
@@ -79,9 +79,9 @@ class ReportView:
         }
         for name, volume in volumes.items():
             if volume is not None and tuple(volume.shape) != shape:
-                raise ValueError(f"ReportView() '{name}' must have shape {list(shape)}, got {list(volume.shape)}")
+                raise ValueError(f"ReportContent() '{name}' must have shape {list(shape)}, got {list(volume.shape)}")
         if self.ddf.shape != (3, *shape):
-            raise ValueError(f"ReportView() 'ddf' must have shape {[3, *shape]}, got {list(self.ddf.shape)}")
+            raise ValueError(f"ReportContent() 'ddf' must have shape {[3, *shape]}, got {list(self.ddf.shape)}")
 
     @cached_property
     def displacement_mm(self) -> NDArray[np.float32]:
