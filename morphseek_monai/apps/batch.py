@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.errors import DataError, require_whole
 from ..base.files import require_file
+from ..base.option_text import PathText
 from ..base.progress import progress
 from ..base.terminable import terminable
 from ..evaluation.verdict import DOUBTFUL, EXIT_CODES, FAILED, SUCCEEDED
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["batch"]
 
 
-def batch(pairs: str, out: str, overwrite: bool = False, jobs: int = 1, **options: Any) -> str:
+def batch(pairs: PathText, out: PathText, overwrite: bool = False, jobs: int = 1, **options: Any) -> str:
     """Register all pairs of a table, each into its own folder OUT/NAME, and write OUT/summary.csv.
 
     Takes every option of morphseek register. Run again, it skips what is done, and tries again what failed with an

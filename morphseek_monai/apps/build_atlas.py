@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from morphseek_monai.base.records import write_json
 
 from ..base.errors import DataError, require_whole
+from ..base.option_text import PathText, PathWord
 from ..data import LAYOUTS, detect_layout, label_names
 from ..data.layouts.subjects import image_id
 
@@ -26,9 +27,9 @@ SPACING = 2.0  # mm
 
 
 def build_atlas(
-    dataset_dir: str,
-    bundle: str,
-    out: str,
+    dataset_dir: PathText,
+    bundle: PathWord,
+    out: PathText,
     subjects: str | Sequence[str] = "training",
     iterations: int = 4,
     num_labels: int | None = None,

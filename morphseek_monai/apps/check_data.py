@@ -11,16 +11,17 @@ from morphseek_monai.base.records import write_json
 
 from ..base.errors import DataError
 from ..base.files import require_file
+from ..base.option_text import PathText
 
 __all__ = ["check_data"]
 
 
 def check_data(
-    dataset_dir: str,
+    dataset_dir: PathText,
     layout: str = "auto",
-    config: str | Sequence[str] | None = None,
+    config: PathText | Sequence[PathText] | None = None,
     estimate: bool = False,
-    report: str | None = None,
+    report: PathText | None = None,
     num_labels: int | None = None,
     validation: Sequence[int] | None = None,
     **overrides: Any,

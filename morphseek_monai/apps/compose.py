@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from ..base.errors import DataError
 from ..base.files import require_scan
+from ..base.option_text import PathText, TransformText
 
 __all__ = ["compose"]
 
 
-def compose(transforms: str | Sequence[str], out: str, grid: str | None = None) -> str:
+def compose(transforms: TransformText | Sequence[TransformText], out: PathText, grid: PathText | None = None) -> str:
     """Chain transforms; the first acts first on a point.
 
     With A.h5,B.h5 a point x goes to B(A(x)): A maps points of a first image to a second, B points of the second to a

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ..base.errors import DataError
 from ..base.files import require_file, require_scan
+from ..base.option_text import PathText, TransformText
 from ..spatial.format_names import split_format
 
 __all__ = ["convert_transform"]
 
 
 def convert_transform(
-    transform: str, out: str, to: str, fixed: str | None = None, moving: str | None = None
+    transform: TransformText, out: PathText, to: str, fixed: PathText | None = None, moving: PathText | None = None
 ) -> str:
     """Write a transform that another program reads.
 

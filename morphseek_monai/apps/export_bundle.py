@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..base.option_text import PathText, PathWord
 from ..export.standalone import find_bundle, write_standalone
 
 __all__ = ["export_bundle"]
 
 
-def export_bundle(name: str, out: str, overwrite: bool = False) -> str:
+def export_bundle(name: PathWord, out: PathText, overwrite: bool = False) -> str:
     """Write a self-contained bundle for the MONAI Model Zoo, MONAI Label or a machine with MONAI alone.
 
     The modules it needs are copied into its folder scripts and its configs name them there; weights,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..base.files import require_scan
+from ..base.option_text import PathText, TransformText
 
 if TYPE_CHECKING:
     from ..spatial.invert import InverseError
@@ -14,7 +15,7 @@ __all__ = ["describe_error", "invert"]
 _LARGE = 1.0  # mm; about a voxel of a brain scan
 
 
-def invert(transform: str, grid: str, out: str) -> str:
+def invert(transform: TransformText, grid: PathText, out: PathText) -> str:
     """Invert a transform: linear parts exactly, displacement fields by iteration.
 
     Args:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ..base.errors import DataError
 from ..base.files import require_scan
+from ..base.option_text import PathText, TransformText
 
 __all__ = ["jacobian"]
 
 
-def jacobian(transform: str, grid: str, out: str, log: bool = False, of: str = "total") -> str:
+def jacobian(transform: TransformText, grid: PathText, out: PathText, log: bool = False, of: str = "total") -> str:
     """Write the Jacobian determinant of a transform in world coordinates.
 
     Above 1 the moving image's structure is larger than the fixed image's, below 1 smaller, at 0 or below it folds.

@@ -17,10 +17,11 @@ from .register import VerdictExit
 __all__ = ["COMMANDS", "find_command", "main"]
 
 COMMANDS = (
-    "register", "batch", "warp-image", "map-points", "jacobian", "invert", "compose", "convert-transform",
-    "evaluate", "build-atlas", "info",
+    "register", "batch", "segment", "align-series", "warp-image", "map-points", "jacobian", "invert", "compose",
+    "convert-transform", "evaluate", "build-atlas", "info",
     "check-data", "export-bundle", "phantom",
 )  # fmt: skip
+LIKE_REGISTER = ("batch", "segment", "align-series")  # these take its options as their own
 
 
 def find_command(name: str) -> Callable[..., Any]:
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             # Fire takes --help for an option of a command that takes any
             words = [*(asked if len(asked) == 1 else ()), "--", "--help"]
         if len(asked) == 1:
-            like = find_command("register") if asked == ["batch"] else None
+            like = find_command("register") if asked[0] in LIKE_REGISTER else None
             words = [*asked, *quote_texts(words[1:], find_command(asked[0]), asked[0], like)]
         commands = {name: deferred(find_command(name)) for name in asked}
         fire.Fire(commands, command=words, name="morphseek", serialize=run_deferred)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import DataError
+from ..base.option_text import PathText, TransformText
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,11 +17,11 @@ __all__ = ["map_points"]
 
 
 def map_points(
-    points: str,
+    points: PathText,
     to: str | None = None,
-    registration: str | None = None,
-    out: str | None = None,
-    transform: str | None = None,
+    registration: PathText | None = None,
+    out: PathText | None = None,
+    transform: TransformText | None = None,
     space: str | None = None,
     **source: Any,
 ) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..base.errors import DataError
+from ..base.option_text import PathText
 
 __all__ = ["phantom"]
 
 
 def phantom(
-    out: str,
+    out: PathText,
     kind: str = "brain",
     subjects: int = 12,
     shape: int | Sequence[int] = 48,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import require_file, require_scan
+from morphseek_monai.base.option_text import PathText, PathWord
 from morphseek_monai.base.progress import progress
 from morphseek_monai.base.terminable import terminable
 from morphseek_monai.evaluation.verdict import EXIT_CODES, SUCCEEDED
@@ -20,11 +21,11 @@ __all__ = ["register"]
 
 
 def register(
-    fixed: str,
-    moving: str,
-    out: str,
-    bundle: str | None = None,
-    affine: str = "auto",
+    fixed: PathText,
+    moving: PathText,
+    out: PathText,
+    bundle: PathWord | None = None,
+    affine: PathWord = "auto",
     modality: str = "auto",
     fixed_modality: str | None = None,
     moving_modality: str | None = None,
@@ -81,7 +82,6 @@ def register(
     require_scan(str(fixed), "fixed image")
     require_scan(str(moving), "moving image")
     folder = Path(str(out))
-    place = folder.absolute()  # libraries change the working folder
     require_writable(folder)
     from morphseek_monai.registration.options import RegisterOptions
 
@@ -103,7 +103,7 @@ def register(
         report=report,
         transforms=transforms,
     )
-    _check(options)
+    check_options(options)
     from morphseek_monai.registration.interchange import requested, write_formats
 
     formats = requested(transforms)
@@ -111,16 +111,20 @@ def register(
 
     with progress(), terminable():
         result = register_pair(str(fixed), str(moving), options)
-        result.save(place, report)
-        missing = write_formats(place / "transforms", result, formats)
+        result.save(folder, report)
+        missing = write_formats(folder / "transforms", result, formats)
     text = "\n".join([*(f"notice: {line}" for line in missing), summary(result, folder)])
     if result.verdict == SUCCEEDED:
         return text
     raise VerdictExit(text, EXIT_CODES[result.verdict])
 
 
-def _check(options: RegisterOptions) -> None:
-    """Refuse what the options name and is not there, before the scans are read and the network is loaded."""
+def check_options(options: RegisterOptions) -> None:
+    """Refuse what the options name and is not there, before the scans are read and the network is loaded.
+
+    Raises:
+        DataError: no such affine, bundle or device, or no size of memory.
+    """
     from morphseek_monai.registration.memory.plan import parse_memory
     from morphseek_monai.registration.models.bundles import find_bundle
     from morphseek_monai.registration.models.model import choose_device

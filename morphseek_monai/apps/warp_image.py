@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from ..base.errors import DataError
 from ..base.files import require_scan
+from ..base.option_text import PathText, TransformText
 
 __all__ = ["warp_image"]
 
 
 def warp_image(
-    image: str,
-    out: str,
-    registration: str | None = None,
+    image: PathText,
+    out: PathText,
+    registration: PathText | None = None,
     to: str | None = None,
-    transform: str | None = None,
-    grid: str | None = None,
+    transform: TransformText | None = None,
+    grid: PathText | None = None,
     interpolation: str = "auto",
     outside: float | None = None,
 ) -> str:

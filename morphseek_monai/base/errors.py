@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["DataError", "collect_errors", "find_data_error", "report_error", "require_whole"]
+__all__ = ["DataError", "collect_errors", "find_data_error", "report_error", "require_whole", "told"]
 
 
 class DataError(ValueError):
@@ -118,3 +118,17 @@ def require_whole(name: str, value: Any, least: int = 0, otherwise: str = "", mo
     if not whole or value < least or (most is not None and value > most):
         limits = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise DataError(f"{name} must be {otherwise}a whole number {limits}, got {value!r}; correct it")
+
+
+def told(error: BaseException) -> str:
+    """An error of one item among many, in one line.
+
+    Args:
+        error: what was caught; the line of a :class:`DataError` among its causes, or else type and message.
+
+    Example:
+        >>> told(MemoryError("no room\\nleft"))
+        'MemoryError: no room left'
+    """
+    known = find_data_error(error)
+    return str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -29,17 +28,29 @@ from scipy.ndimage import map_coordinates
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.layouts.learn2reg import label_names, validation_pairs
 from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_dataset_json
-from morphseek_monai.data.layouts.naming import pair_name, parse_name
+from morphseek_monai.data.layouts.naming import pair_name
 from morphseek_monai.data.scans.stored import StoredImage, read_stored
 from morphseek_monai.fields import njd_percent, sdlogj_l2r
-from morphseek_monai.metrics.hausdorff import hd95_learn2reg
+
+from .challenge import (
+    Case,
+    Pair,
+    aggregate,
+    case_name,
+    find_field,
+    label_scores,
+    read_field,
+    same_or_first_modalities,
+    several,
+    single,
+    warp_nearest,
+)
 
 __all__ = ["evaluate_learn2reg"]
 
 VERSION = "2.0"  # of the official evaluation whose layout this is
 _POINTS = {"TRE_kp": "keypoints", "TRE_lm": "landmarks"}
 _HIGHER_QUANTILE = ("LogJacDetStd", "njd_percent", *_POINTS)
-Case = dict[str, dict[str, Any]]
 
 
 def evaluate_learn2reg(
@@ -74,54 +85,28 @@ def evaluate_learn2reg(
     wanted = [index for index in label_names(dataset_dir, json) if index] if labels is None else list(labels)
     files = [_find_field(folder, pair) for pair in pairs]
     cases = {
-        _case_name(pair): _evaluate_pair(_read_field(file), pair, wanted, masked)
+        case_name(pair): _evaluate_pair(read_field(file), pair, wanted, masked)
         for file, pair in zip(files, pairs, strict=True)
     }
+    first, *others = cases.values()
+    names = [name for name in first if all(name in case for case in others)]
     return {
         "name": content.get("name", path.name.removesuffix("_dataset.json")),
-        "aggregates": _aggregate(list(cases.values())),
+        "aggregates": aggregate(list(cases.values()), names, lambda name: 0.7 if name in _HIGHER_QUANTILE else 0.3),
         "cases": cases,
         "eval_version": VERSION,
     }
 
 
-def _find_field(folder: Path, pair: Mapping[str, Mapping[str, str]]) -> Path:
+def _find_field(folder: Path, pair: Pair) -> Path:
     fixed, moving = pair["fixed"]["image"], pair["moving"]["image"]
     names = [pair_name(fixed, moving)]
-    ends = [parse_name(path) for path in (fixed, moving)]
-    if ends[0] and ends[1]:
-        modalities = (ends[0].modality, ends[1].modality)
-        if modalities[0] == modalities[1] or modalities == ("0000", "0001"):
-            names.append(pair_name(fixed, moving, short=True))
-    for name in names:
-        for suffix in (".nii.gz", ".npz"):
-            if (path := folder / f"disp_{name}{suffix}").is_file():
-                return path
-    raise DataError(
-        f"{folder} has no disp_{names[0]}.nii.gz, the field of a registration_val pair; write the fields of all pairs"
-    )
+    if same_or_first_modalities(pair):
+        names.append(pair_name(fixed, moving, short=True))
+    return find_field(folder, names, (".npz", ".nii.gz"))
 
 
-def _read_field(path: Path) -> NDArray[np.float64]:
-    """A field ``(X, Y, Z, 3)`` in voxels."""
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                (name,) = archive.files
-                field = archive[name].astype(np.float64)
-        else:
-            loaded: Any = nib.load(path)
-            field = loaded.get_fdata()
-    except Exception as error:
-        raise DataError(f"field {path} cannot be read ({error!r:.100}); write it again") from error
-    if not np.isfinite(field).all():
-        raise DataError(f"field {path} has NaN or infinite displacements; register the pair again")
-    return np.asarray(field, dtype=np.float64)
-
-
-def _evaluate_pair(
-    field: NDArray[np.float64], pair: Mapping[str, Mapping[str, str]], labels: Sequence[int], masked: bool
-) -> Case:
+def _evaluate_pair(field: NDArray[np.float64], pair: Pair, labels: Sequence[int], masked: bool) -> Case:
     for subject in pair.values():
         if "label" not in subject:
             raise DataError(f"{subject['image']} has no label map in labelsTr; add it, or evaluate other pairs")
@@ -133,24 +118,16 @@ def _evaluate_pair(
         )
     ddf = torch.from_numpy(field).permute(3, 0, 1, 2)[None]
     result = {
-        "LogJacDetStd": _single(float(sdlogj_l2r(ddf, _mask(pair["fixed"]) if masked else None))),
-        "njd_percent": _single(float(njd_percent(ddf))),
+        "LogJacDetStd": single(float(sdlogj_l2r(ddf, _mask(pair["fixed"]) if masked else None))),
+        "njd_percent": single(float(njd_percent(ddf))),
     }
-    where = np.indices(fixed.array.shape) + field.transpose(3, 0, 1, 2)
-    warped = map_coordinates(np.asarray(moving.array, dtype=np.float64), where, order=0)
-    dice, distances = [], []
-    for index in labels:
-        masks = [array == index for array in (fixed.array, warped, moving.array)]
-        known = masks[0].any() and masks[2].any()
-        dice.append(2 * int((masks[0] & masks[1]).sum()) / int(masks[0].sum() + masks[1].sum()) if known else np.nan)
-        distances.append(hd95_learn2reg(masks[0], masks[1]) if known else np.nan)
-    result["DSC"] = _several(dice)
-    result["HD95"] = _several(distances)
-    return result | {name: _several(errors) for name, errors in _landmark_errors(field, pair, moving)}
+    warped = warp_nearest(moving.array, field)
+    result |= label_scores(fixed.array, moving.array, warped, labels)
+    return result | {name: several(errors) for name, errors in _landmark_errors(field, pair, moving)}
 
 
 def _landmark_errors(
-    field: NDArray[np.float64], pair: Mapping[str, Mapping[str, str]], moving: StoredImage
+    field: NDArray[np.float64], pair: Pair, moving: StoredImage
 ) -> Iterator[tuple[str, list[float]]]:
     for name, role in _POINTS.items():
         paths = [_points_file(pair[end]["image"], role) for end in ("fixed", "moving")]
@@ -172,30 +149,3 @@ def _mask(subject: Mapping[str, str]) -> torch.Tensor:
     if "mask" not in subject:
         raise DataError(f"{subject['image']} has no mask in masksTr; add it, or evaluate without --masked")
     return torch.from_numpy(np.asarray(read_stored(subject["mask"], "mask").array != 0))[None, None]
-
-
-def _case_name(pair: Mapping[str, Mapping[str, str]]) -> str:
-    names = []
-    for end in ("fixed", "moving"):
-        parts = parse_name(pair[end]["image"])
-        names.append(f"{parts.case}_{parts.modality}" if parts else pair[end]["id"])
-    return "<--".join(names)
-
-
-def _single(value: float) -> dict[str, Any]:
-    return {"mean": value, "detailed": value}
-
-
-def _several(values: list[float]) -> dict[str, Any]:
-    known = [value for value in values if not np.isnan(value)]
-    return {"mean": float(np.mean(known)) if known else np.nan, "detailed": values}
-
-
-def _aggregate(cases: Sequence[Case]) -> dict[str, dict[str, float]]:
-    names = [name for name in cases[0] if all(name in case for case in cases)]
-    result = {}
-    for name in names:
-        means = np.array([case[name]["mean"] for case in cases])
-        quantile = float(np.quantile(means, 0.7 if name in _HIGHER_QUANTILE else 0.3))
-        result[name] = {"mean": float(means.mean()), "std": float(means.std()), "30": quantile}
-    return result

@@ -12,7 +12,7 @@ from morphseek_monai.base.records import write_csv, write_json
 
 from .pair import QUANTILES, LabelScore, Landmarks, Regularity
 
-__all__ = ["learn2reg_table", "pair_table", "write_pair"]
+__all__ = ["challenge_table", "pair_table", "write_pair"]
 
 TwoLandmarks = tuple[Landmarks, Landmarks]  # before and after
 _COLUMNS = ("dice_before", "dice_after", "hd95_before", "hd95_after")
@@ -103,15 +103,31 @@ def _rows(
     return rows + [(name, "", "", value) for name, value in regularity._asdict().items()]
 
 
-def learn2reg_table(result: dict[str, Any]) -> str:
-    """Lines for people: every pair, then mean, standard deviation and the quantile of the official evaluation."""
+def challenge_table(result: dict[str, Any]) -> str:
+    """Lines for people: every pair, then mean, standard deviation and the quantile of the official evaluation.
+
+    Args:
+        result: of :func:`~morphseek_monai.evaluation.learn2reg.evaluate_learn2reg`, or of that for LUMIR.
+    """
     names = list(result["aggregates"])
-    cases = {case: [values[name]["mean"] for name in names] for case, values in result["cases"].items()}
+    cases = {
+        case: [values[name]["mean"] if name in values else np.nan for name in names]
+        for case, values in result["cases"].items()
+    }
     ends = {end: [result["aggregates"][name][end] for name in names] for end in ("mean", "std", "30")}
     width = max(len(name) for name in (*cases, "PAIR"))
-    lines = [f"{'PAIR':<{width}}" + "".join(f"  {name:>12}" for name in names)]
-    for name, values in (cases | ends).items():
-        lines.append(f"{name:<{width}}" + "".join(f"  {_cell(value, 4):>12}" for value in values))
+    widths = [max(12, len(name)) for name in names]
+    rows = {"PAIR": names} | {case: [_cell(value, 4) for value in values] for case, values in (cases | ends).items()}
+    lines = [
+        f"{case:<{width}}" + "".join(f"  {cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
+        for case, cells in rows.items()
+    ]
+    for case, values in result["cases"].items():
+        lost = sum(distance == np.inf for distance in values.get("HD95", {}).get("detailed", ()))
+        if lost:
+            lines.append(f"{case}: {lost} label{'s are' if lost > 1 else ' is'} lost in warping, so HD95 is infinite")
+        if np.isnan(values.get("TRE_lm", {}).get("mean", 0.0)):
+            lines.append(f"{case}: a landmark is lost in warping, so TRE_lm and its mean do not exist")
     return "\n".join(lines)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .algebra import Inverse, compose, integrate_velocity, invert, resize_ddf
     from .inversion import invert_by_voxel
     from .jacobian import displacement_magnitude, jacobian_determinant, njd_percent, sdlogj, sdlogj_l2r
+    from .non_diffeomorphic import ndv_percent
     from .transfer import transfer_ddf
     from .warping import warp, warp_labels
     from .world import ddf_to_world, world_to_ddf
@@ -39,6 +40,7 @@ __all__ = [
     "invert",
     "invert_by_voxel",
     "jacobian_determinant",
+    "ndv_percent",
     "njd_percent",
     "resize_ddf",
     "sdlogj",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from morphseek_monai.base.files import atomic_output
 from morphseek_monai.fields import jacobian_determinant, warp
 
 COLUMNS = ("fixed", "moving", "warped", "fixed - moving", "fixed - warped", "deformation grid", "Jacobian determinant")
@@ -97,8 +97,8 @@ class PairFigure:
         names = f"moving {batch['moving_id']}, fixed {batch['fixed_id']}" if "moving_id" in batch else ""
         figure = registration_figure(output["image"], output["pred"], names)
         if self.path is not None:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(self.path, dpi=90)
+            with atomic_output(self.path) as temporary:
+                figure.savefig(temporary, dpi=90)
         if self.log_dir is not None:
             from torch.utils.tensorboard import SummaryWriter  # a second; not needed to draw a file
 

@@ -8,6 +8,7 @@ from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .diffusion import DiffusionLoss
+    from .field_slope import FieldSlope
     from .grpo import GRPOLoss, group_advantages
     from .lncc import LNCCLoss
     from .mind import MINDSSCLoss
@@ -20,6 +21,7 @@ else:
 
 __all__ = [
     "DiffusionLoss",
+    "FieldSlope",
     "GRPOLoss",
     "Group",
     "LNCCLoss",

@@ -17,13 +17,17 @@ class Group(NamedTuple):
 
     Attributes:
         latents: ``(J, C, d, h, w)``.
-        rewards: ``(J,)``.
+        rewards: ``(J,)``, or ``(J, d, h, w)`` place by place.
         tau: temperature the latents were drawn at.
+        slope: gradient ``(1, 3, D, H, W)`` of the expected reward by the field of the mean latent
+            (:class:`~morphseek_monai.losses.FieldSlope`). It then takes the place of the latents' score; None (default)
+            leaves that to ``policy``.
     """
 
     latents: Tensor
     rewards: Tensor
     tau: float
+    slope: Tensor | None = None
 
 
 class MorphSeekTerms(NamedTuple):
@@ -93,7 +97,10 @@ class MorphSeekLoss(nn.Module):
         dice = self.soft_dice(ddf, label[:, :1], label[:, 1:]) if label is not None and self.dice_weight else zero
         policy_loss = zero
         if group is not None and policy is not None and self.policy_weight:
-            policy_loss = self.policy(policy, group.latents, group.rewards, group.tau)
+            if group.slope is None:
+                policy_loss = self.policy(policy, group.latents, group.rewards, group.tau)
+            else:  # of value 0: what counts is its gradient
+                policy_loss = -(group.slope * (ddf - ddf.detach())).sum()
         total = self.warmup_weight * anchor.total + self.dice_weight * dice + self.policy_weight * policy_loss
         return MorphSeekTerms(
             total, policy_loss, dice, anchor.similarity, anchor.regularisation, anchor.kl

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 from torch import Tensor
 
 __all__ = ["hd95", "hd95_learn2reg"]
@@ -54,8 +55,9 @@ def hd95_learn2reg(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float
 
     if not first.any() or not second.any():
         return np.inf
+    (box,) = find_objects((first | second).astype(np.uint8))
     # one voxel of background around, so that a structure at the border of the image is closed there
-    one, other = (torch.from_numpy(np.pad(mask, 1)) for mask in (first, second))
+    one, other = (torch.from_numpy(np.pad(mask[box], 1)) for mask in (first, second))
     with _quiet():
         edges, distances, areas = get_edge_surface_distance(
             one, other, spacing=[1, 1, 1], use_subvoxels=True, symmetric=True

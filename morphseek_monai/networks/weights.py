@@ -12,15 +12,24 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from morphseek_monai.base.files import atomic_write
+from morphseek_monai.base.files import atomic_output
 
 
 def save_atomically(state: Any, path: str | os.PathLike[str]) -> None:
-    """``torch.save`` that leaves either the old file or the new one, never half a file; on rank 0."""
+    """``torch.save`` that leaves either the old file or the new one, never half a file; on rank 0.
+
+    Raises:
+        DataError: the file cannot be written, as on a full disk.
+    """
     if idist.get_rank() > 0:
         return
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        torch.save(state, file)
+    with atomic_output(path) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:  # PyTorch's writer complains of its own state where the disk is full
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_weights(path: str | os.PathLike[str], network: nn.Module) -> None:

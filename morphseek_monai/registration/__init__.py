@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from .models.bundles import find_bundle
     from .models.model import RegistrationModel, load_model
     from .result import RegistrationResult
+    from .segmentation.fusion import fuse
+    from .segmentation.segment import segment
+    from .series.align_series import align_series
+    from .series.motion import framewise_displacement, motion_parameters
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
@@ -39,16 +43,20 @@ __all__ = [
     "RegistrationResult",
     "Search",
     "align",
+    "align_series",
     "compose_transforms",
     "determinant_map",
     "evaluate_learn2reg",
     "find_bundle",
+    "framewise_displacement",
+    "fuse",
     "invert_transform",
     "judge",
     "load_model",
     "local_correlation",
     "make_transform",
     "map_points",
+    "motion_parameters",
     "read_affine",
     "read_points",
     "read_registration",
@@ -57,6 +65,7 @@ __all__ = [
     "score_field",
     "score_labels",
     "score_points",
+    "segment",
     "warp_scan",
     "write_transform",
 ]

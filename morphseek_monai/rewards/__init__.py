@@ -10,9 +10,20 @@ if TYPE_CHECKING:
     from .dice_gain import DiceGain
     from .folding_penalty import FoldingPenalty
     from .local_dice_gain import LocalDiceGain
+    from .local_distance import LocalDistance
+    from .metric_reward import MetricReward
     from .reward import Reward, RewardState
     from .weighted_reward import WeightedReward
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
-__all__ = ["DiceGain", "FoldingPenalty", "LocalDiceGain", "Reward", "RewardState", "WeightedReward"]
+__all__ = [
+    "DiceGain",
+    "FoldingPenalty",
+    "LocalDiceGain",
+    "LocalDistance",
+    "MetricReward",
+    "Reward",
+    "RewardState",
+    "WeightedReward",
+]

@@ -19,7 +19,7 @@ from morphseek_monai.space.nifti_header import keep_time
 from .label_centres import carry_centres
 from .transform import INTERPOLATIONS, resample
 
-__all__ = ["Warped", "warp_image", "warp_scan", "warp_values", "write_warped"]
+__all__ = ["Warped", "value_outside", "warp_image", "warp_scan", "warp_values", "write_warped"]
 
 OF_LABELS = ("nearest", "points")
 CHOICES = ("auto", *INTERPOLATIONS, "points")
@@ -133,7 +133,7 @@ def warp_scan(
         ids = scan.as_labels()
         notices += ids.notices[len(scan.notices) :]
         scan = ids
-    value = _outside(scan, registered) if outside is None else float(outside)
+    value = value_outside(scan, registered) if outside is None else float(outside)
     if outside is None and value == 0 and not scan.is_label and float(scan.array.min()) < 0:
         notices.append(f"{scan.name} has negative values, and 0 where it ends; for a CT write --outside -1024")
     array = warp_values(scan, transform, grid, chosen, value)
@@ -165,7 +165,7 @@ def _check_choice(interpolation: str) -> None:
         raise DataError(f"interpolation must be one of {', '.join(CHOICES)}, got {interpolation!r}; choose one")
 
 
-def _outside(scan: Scan, registered: float | None) -> float:
+def value_outside(scan: Scan, registered: float | None = None) -> float:
     """The value where a scan has none, from what it is."""
     if scan.is_label:
         return 0.0

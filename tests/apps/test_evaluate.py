@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import struct
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -97,6 +101,62 @@ def test_a_folder_of_learn2reg_fields(phantom: Path, tmp_path: Path, capsys: pyt
     assert f"{content['aggregates']['DSC']['mean']:.4f}" in lines[3]
 
 
+def test_lumir_has_its_own_metrics_and_tells_what_is_lost(
+    phantom: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("0003_0004", 0), ("0004_0003", 40)):
+        field = np.full((32, 32, 32, 3), value, np.float32)
+        nib.save(nib.Nifti1Image(field, np.eye(4)), tmp_path / f"disp_{name}.nii.gz")
+    options = ["--l2r_fields", str(tmp_path), "--dataset_dir", str(phantom), "--challenge", "lumir", "--labels", "0,2"]
+    main(["evaluate", *options, "--out", str(tmp_path / "metrics.json")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].replace("diffeomorphic Volumes", "").split() == ["PAIR", "DSC", "HD95", "Non-", "njd_percent"]
+    assert lines[-1] == "0004_0000<--0003_0000: 1 label is lost in warping, so HD95 is infinite"
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["aggregates"]["HD95"]["mean"] == np.inf
+    assert content["aggregates"]["Non-diffeomorphic Volumes"] == {"mean": 0, "std": 0, "30": 0}
+
+
+@pytest.mark.parametrize("slope", [1 / 255, 0.99998 / 255])
+def test_label_maps_saved_with_a_slope_have_the_same_dice(
+    slope: float, registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ids 2 and 7 come back as 2.0000001 or 6.99986."""
+    main(["evaluate", "--registration", str(registered), *labels(registered)])
+    plain = capsys.readouterr().out
+    for name in ("fixed_label", "moving_label"):
+        image = nib.load(registered / f"{name}.nii.gz")
+        stored = nib.Nifti1Image(np.asarray(image.dataobj).astype(np.int16) * 255, image.affine)
+        nib.save(stored, tmp_path / f"{name}.nii")
+        data = bytearray((tmp_path / f"{name}.nii").read_bytes())
+        data[112:120] = struct.pack("<2f", slope, 0)  # scl_slope, scl_inter
+        (tmp_path / f"{name}.nii").write_bytes(bytes(data))
+        assert not np.isin(nib.load(tmp_path / f"{name}.nii").get_fdata(), [0, 2, 7]).all()
+    maps = ["--fixed_label", str(tmp_path / "fixed_label.nii"), "--moving_label", str(tmp_path / "moving_label.nii")]
+    main(["evaluate", "--registration", str(registered), *maps])
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith("notice: ")]
+    assert [line for line in lines if line not in told] == plain.splitlines()
+    assert len(told) == 2 and all("round" in line for line in told), told
+
+
+@pytest.mark.parametrize("ending", ["json", "csv"])
+def test_numbers_whose_file_cannot_be_written_are_printed(
+    ending: str, registered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Any, target: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    monkeypatch.setattr(os, "replace", full)
+    grid = ["--transform", str(registered / "transform.h5"), "--grid", str(registered / "fixed.nii.gz")]
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", *grid, "--out", str(tmp_path / f"r.{ending}")])
+    printed = capsys.readouterr()
+    assert stop.value.code == 2 and printed.out.startswith("field: 0 % folded, SDlogJ 0.1")
+    assert f"r.{ending} cannot be written (No space left on device); give a writable folder" in printed.err
+    assert printed.err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -105,11 +165,14 @@ def test_a_folder_of_learn2reg_fields(phantom: Path, tmp_path: Path, capsys: pyt
         (["--registration", "{folder}", "--moving_points", "a.csv"], "--fixed_points goes with --moving_points"),
         (["--transform", "{folder}/transform.h5"], "needs --fixed_label or --grid FIXED"),
         (["--registration", "{folder}", "--labels", "1,2"], "--labels and --masked belong to --l2r_fields"),
+        (["--registration", "{folder}", "--challenge", "lumir"], "--challenge, --labels and --masked belong to"),
+        (["--l2r_fields", "a", "--dataset_dir", "b", "--challenge", "x"], "must be one of learn2reg, lumir, got x"),
+        (["--l2r_fields", "a", "--dataset_dir", "b", "--challenge", "lumir", "--masked"], "--masked belongs to"),
         (["--l2r_fields", "{folder}"], "--l2r_fields goes with --dataset_dir"),
         (["--l2r_fields", "a", "--dataset_dir", "b", "--grid", "c"], "without the options of one pair"),
         (["--l2r_fields", "a", "--dataset_dir", "b", "--labels", "one"], "--labels must be ids other than 0"),
-        (["--registration", "{folder}", "--out", "r.txt"], "--out must end in .json or .csv, got r.txt"),
-        (["--l2r_fields", "a", "--dataset_dir", "b", "--out", "r.csv"], "--out must end in .json, got r.csv"),
+        (["--registration", "{folder}", "--out", "r.txt"], "--out must end in .json or .csv, got "),
+        (["--l2r_fields", "a", "--dataset_dir", "b", "--out", "r.csv"], "--out must end in .json, got "),
     ],
 )
 def test_wrong_options_end_with_2(

@@ -14,7 +14,7 @@ from morphseek_monai.engines import GRPOTrainer, prepare_pairs
 from morphseek_monai.losses import DiffusionLoss, MorphSeekLoss, WarmupLoss
 from morphseek_monai.metrics import RegistrationDice
 from morphseek_monai.networks import MorphSeekNet
-from morphseek_monai.rewards import Reward, RewardState
+from morphseek_monai.rewards import LocalDiceGain, Reward, RewardState
 
 MakeNet = Callable[..., MorphSeekNet]
 MakeBatch = Callable[..., dict[str, Any]]
@@ -185,6 +185,8 @@ def test_decoder_learns_under_autocast(make_net: MakeNet, make_trainer: MakeTrai
         ({"trajectories": 0}, "'trajectories' must be at least 1, got 0"),
         ({"chunk": 0}, "'chunk' must be at least 1, got 0"),
         ({"tau": 0.0}, "'tau' must be positive, got 0.0; the mean latent needs trajectories=1"),
+        ({"spread": 0.0}, "'spread' must be positive or None, got 0.0"),
+        ({"action": "fields"}, "'action' must be 'latent' or 'field', got 'fields'"),
     ],
 )
 def test_refuses(
@@ -236,3 +238,48 @@ def test_a_coarse_step_trains_what_inference_does(
     ddf = trainer.refine(prepare_pairs(batch).pair(0), torch.zeros_like(start(batch)), generator(), 2).ddf
     ddf = trainer.refine(prepare_pairs(batch).pair(0), ddf.detach(), generator(), 1).ddf
     torch.testing.assert_close(ddf, net(batch["image"]))
+
+
+def test_learns_where_the_field_earned(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    """Hard Dice alone, without soft Dice or similarity, overfits a pair once the displacement is what is credited."""
+    net, batch = make_net(steps=2, flow_std=1e-2), make_batch()
+    dice = RegistrationDice(3)
+    before = dice(net(batch["image"]).detach(), batch["label"]).mean()
+    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
+    trainer = make_trainer(
+        GRPOTrainer,
+        [batch] * 30,
+        net,
+        optimizer=torch.optim.Adam,
+        lr=0.003,
+        loss_function=loss,
+        action="field",
+        credit=LocalDiceGain(3),
+        spread=0.3,
+        pairs=True,
+    )
+    trainer.run()
+    assert dice(net(batch["image"]).detach(), batch["label"]).mean() > before + 0.1
+    assert trainer.state.output[0]["terms"]["spread"] == pytest.approx(0.3, rel=0.5)
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_the_slope_at_the_field_teaches_like_a_gradient(
+    chunk: int, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    """A reward that is linear in the field: what reaches the decoder's parameters is the gradient of that reward."""
+    batch, net = make_batch(), make_net(seed=2, flow_std=1e-2)
+    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
+
+    class ByVoxel(Reward):
+        def __call__(self, state: RewardState) -> Tensor:
+            return state.ddf[:, 0] - 0.5 * state.ddf[:, 2]
+
+    trainer = make_trainer(
+        GRPOTrainer, [batch], net, loss_function=loss, action="field", credit=ByVoxel(), trajectories=24, chunk=chunk
+    )
+    result = trainer.refine(prepare_pairs(batch).pair(0), start(batch), generator())
+    (found,) = torch.autograd.grad(result.objective, net.backbone.flow.weight)
+    field = net.step(batch["image"][:, :1], batch["image"][:, 1:], start(batch))
+    (wanted,) = torch.autograd.grad(-(field[:, 0] - 0.5 * field[:, 2]).sum(), net.backbone.flow.weight)
+    assert torch.cosine_similarity(found.flatten(), wanted.flatten(), dim=0) > 0.8

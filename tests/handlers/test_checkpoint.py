@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
+from morphseek_monai.base.errors import DataError
 from morphseek_monai.handlers import BestCheckpoint, RunCheckpoint, StrictCheckpointLoader, load_weights
 from morphseek_monai.handlers.checkpoint import save_atomically
 
@@ -125,7 +127,7 @@ def test_crash_while_writing_leaves_the_old_file(path: Path, monkeypatch: pytest
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", crash)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(DataError, match=r"model.pt cannot be written \(OSError\); give a writable"):
         save_atomically(layer(2.0).state_dict(), path)
     monkeypatch.undo()
     net = layer()
@@ -133,6 +135,20 @@ def test_crash_while_writing_leaves_the_old_file(path: Path, monkeypatch: pytest
     assert value_of(net) == 1.0
     save_atomically(layer(3.0).state_dict(), path)
     assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
+
+
+def test_a_disk_that_fills_up_is_told_in_a_line_and_the_old_file_stays(
+    full_disk: Callable[[int], AbstractContextManager[None]], path: Path
+) -> None:
+    """PyTorch's own words are of an unexpected position."""
+    run = RunCheckpoint(str(path), {"model": layer(1.0, features=20_000)})
+    engine = start(run)
+    size, saved = path.stat().st_size, path.read_bytes()
+    for limit in (100, size // 2, size - 1):
+        with full_disk(limit), pytest.raises(DataError, match=r"model.pt cannot be written \(File too large\); give a"):
+            run(engine)
+        assert [file.name for file in path.parent.iterdir()] == ["model.pt"]
+        assert path.read_bytes() == saved
 
 
 def test_best_is_saved_on_improvement_only(engine: FakeEngine, path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -111,6 +113,14 @@ def test_two_processes_with_one_folder_do_not_mix(result: RegistrationResult, tm
 def test_names_with_spaces_and_umlauts(name: str, result: RegistrationResult, tmp_path: Path) -> None:
     result.save(tmp_path / name / "out", report=True)
     assert whole(tmp_path / name / "out") - {"report.png"} == {*FILES, "report.html"}
+
+
+def test_the_page_says_that_the_weights_have_seen_no_patient(result: RegistrationResult, tmp_path: Path) -> None:
+    """Whoever gives no bundle, for a CT pair too, has not read what its weights were trained on."""
+    result.save(tmp_path)
+    page = html.unescape((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.count("were trained on generated phantoms of a brain and on no scan of a patient") == 1
+    assert re.search(r">made_data</th><td[^>]*>generated phantoms of a brain</td>", page)
 
 
 def test_a_working_folder_that_changes_all_the_while(

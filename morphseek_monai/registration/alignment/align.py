@@ -13,7 +13,7 @@ from morphseek_monai.registration.alignment.linear_map import TransformModel
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 
-__all__ = ["Alignment", "TransformModel", "align"]
+__all__ = ["Alignment", "TransformModel", "align", "unit_axes"]
 
 Array = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def align(
     if slices < THIN and model != "rigid":
         notices.append(f"one image has {slices} slice{'s' * (slices > 1)}: a rigid alignment is all that they tell")
         model = "rigid"
-    axes = _axes(fixed_grid, moving_grid)
+    axes = unit_axes(fixed_grid, moving_grid)
     images = [prepared(array, np.linalg.inv(axes) @ grid.affine, mask) for _, array, grid, mask in given]
     found = AffineSearch(images[0], images[1], model, np.random.default_rng(seed), anywhere).run()
     notices += [*found.notices, *_doubts(images[0], images[1], found)]
@@ -137,7 +137,7 @@ def _doubts(fixed: Image, moving: Image, found: FoundAffine) -> list[str]:
     return doubts
 
 
-def _axes(grid: Grid, other: Grid) -> Array:
+def unit_axes(grid: Grid, other: Grid) -> Array:
     """The grid's own axes as a map to RAS mm, perhaps with a reflection; origin in its centre.
 
     The nearest orthonormal axes in the least squares sense: they turn with the header, whatever its spacing and shear.

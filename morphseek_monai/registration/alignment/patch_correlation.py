@@ -16,7 +16,7 @@ from morphseek_monai.space.image import Image
 
 from .reading import read
 
-__all__ = ["PatchCorrelation"]
+__all__ = ["PatchCorrelation", "normalised"]
 
 Array = NDArray[Any]
 
@@ -59,8 +59,8 @@ class PatchCorrelation:
         reading = read(self._moving, places)
         weight = self._trust * reading.weight.reshape(self._patches)
         share = weight.mean(1, keepdims=True)
-        one, norm = _normalised(self._fixed, weight)
-        other, norm_other = _normalised(reading.value.reshape(self._patches), weight)
+        one, norm = normalised(self._fixed, weight)
+        other, norm_other = normalised(reading.value.reshape(self._patches), weight)
         correlation = (weight * one * other).sum(1, keepdims=True)
         total = max(float(share.sum(dtype=np.float64)), 1e-12)
         value = float((share * correlation**2).sum(dtype=np.float64)) / total
@@ -68,8 +68,8 @@ class PatchCorrelation:
         return value, slope.ravel() * reading.slope
 
 
-def _normalised(values: Array, weight: Array) -> tuple[Array, Array]:
-    """Values less their weighted mean, over their norm, and that norm ``(K, 1)``."""
+def normalised(values: Array, weight: Array) -> tuple[Array, Array]:
+    """Values ``(K, N)`` less their weighted mean, over their norm, and that norm ``(K, 1)``."""
     total = weight.sum(1, keepdims=True) + np.float32(1e-6)
     centred = values - (weight * values).sum(1, keepdims=True) / total
     norm = np.sqrt((weight * centred * centred).sum(1, keepdims=True) + np.float32(LEAST_SPREAD) * total)

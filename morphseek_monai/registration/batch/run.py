@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from morphseek_monai.base.errors import DataError, find_data_error
+from morphseek_monai.base.errors import DataError, find_data_error, told
 from morphseek_monai.base.machine import available_memory
 from morphseek_monai.base.records import write_json
 from morphseek_monai.data.scans.scan import Scan, read_scan
@@ -102,7 +102,7 @@ class _Worker:
             return self.register(row, folder, began)
         except Exception as error:
             known = find_data_error(error)
-            text = str(known) if known else f"{type(error).__name__}: {' '.join(str(error).split())}"
+            text = told(error)
             trace = [] if known else traceback.format_exc().splitlines()
             seconds = round(time.perf_counter() - began, 1)
             with suppress(DataError):  # the pair then counts as not done

@@ -13,7 +13,7 @@ from morphseek_monai.evaluation.verdict import DOUBTFUL, FAILED, SUCCEEDED
 
 from .table import PairRow
 
-__all__ = ["ERROR", "PAIR", "RESULT", "SUMMARY", "count_outcomes", "summarise"]
+__all__ = ["ERROR", "PAIR", "RESULT", "SUMMARY", "count_outcomes", "outcome_of", "summarise"]
 
 SUMMARY, RESULT = "summary.csv", "result.json"
 PAIR = "pair.json"  # a batch's own record, written last: inputs, options, Dice
@@ -50,17 +50,27 @@ def count_outcomes(rows: Sequence[PairRow], folder: Path) -> Counter[str]:
     """Pairs by outcome: ``succeeded``, ``doubtful``, ``failed``, ``error``, ``not done``."""
     found = Counter(dict.fromkeys((SUCCEEDED, DOUBTFUL, FAILED, "error", UNDONE), 0))
     for row in rows:
-        line = _line(row, folder / row.name)
+        line = outcome_of(row, folder / row.name)
         found[line.get("verdict", "error") if line else UNDONE] += 1
     return found
 
 
 def _lines(rows: Sequence[PairRow], folder: Path) -> list[dict[str, Any]]:
-    lines = (_line(row, folder / row.name) for row in rows)
+    lines = (outcome_of(row, folder / row.name) for row in rows)
     return [line for line in lines if line is not None]
 
 
-def _line(row: PairRow, folder: Path) -> dict[str, Any] | None:
+def outcome_of(row: PairRow, folder: Path) -> dict[str, Any] | None:
+    """One line of the summary.
+
+    Args:
+        row: the pair.
+        folder: its own.
+
+    Returns:
+        cells by column, ``error`` in place of the numbers of a pair that could not be registered; None where it is not
+        done.
+    """
     line: dict[str, Any] = {"name": row.name, "fixed": row.fixed, "moving": row.moving}
     try:
         if (folder / ERROR).is_file():

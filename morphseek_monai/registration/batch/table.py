@@ -15,7 +15,7 @@ from morphseek_monai.base.files import require_file
 
 from ..options import RegisterOptions, make_options, text_options
 
-__all__ = ["PairRow", "read_pairs"]
+__all__ = ["PairRow", "folder_name", "read_pairs"]
 
 FILES = ("fixed", "moving", "fixed_label", "moving_label")
 NAME = re.compile(r"\w[\w.+=@-]{0,127}")  # one folder, on every system; not hidden, not above
@@ -127,8 +127,17 @@ def _value(text: str) -> Any:
 
 
 def _default_name(fixed: str, moving: str) -> str:
-    stems = [SUFFIX.sub("", Path(path).name) for path in (moving, fixed)]
-    return "_to_".join(re.sub(r"[^\w.+=@-]", "_", stem).lstrip(".+=@-")[:60] for stem in stems)
+    return "_to_".join(folder_name(SUFFIX.sub("", Path(path).name)) for path in (moving, fixed))
+
+
+def folder_name(text: str) -> str:
+    """The beginning of a text as the name of a folder, on every system.
+
+    Example:
+        >>> folder_name(".sub 01/T1")
+        'sub_01_T1'
+    """
+    return re.sub(r"[^\w.+=@-]", "_", text).lstrip(".+=@-")[:60]
 
 
 def _check_names(table: Path, names: list[str]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,78 +17,13 @@ import torch
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.registration.batch import run as batch
-from morphseek_monai.registration.batch.run import Share, run_batch
-from morphseek_monai.registration.batch.table import PairRow, read_pairs
-from morphseek_monai.registration.models.bundles import find_bundle
-from morphseek_monai.registration.options import RegisterOptions, updated
-from morphseek_monai.spatial.point_map import PointMap
+from morphseek_monai.registration.batch.run import Share
+from morphseek_monai.registration.options import RegisterOptions
+
+from .desk import Desk
 
 GIB = 2**30
 SIZE = (16, 16, 16)
-
-
-class Pretended:
-    """A result that writes one file and ``result.json``."""
-
-    def __init__(self, verdict: str) -> None:
-        self.verdict = verdict
-        self.metrics = {"before": {"similarity": 0.25}, "after": {"similarity": 0.75, "njd_percent": 0.125}}
-        affine = np.eye(4)
-        affine[0, 3] = 2  # two voxels to the right
-        self.forward = PointMap((affine,))
-
-    def save(self, folder: Path, report: bool) -> None:
-        (folder / "warped.nii.gz").write_text(str(report))
-        (folder / "result.json").write_text(json.dumps({"verdict": self.verdict, "metrics": self.metrics}))
-
-
-class Desk:
-    """Four pairs ``p0`` to ``p3``, and who was registered with what."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.out = folder / "out"
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.faults: dict[str, BaseException] = {}
-        self.verdicts: dict[str, str] = {}
-        for number in range(4):
-            for role in ("f", "m"):
-                (folder / f"{role}{number}.nii").write_text("image")
-
-    def rows(self, **cells: str) -> list[PairRow]:
-        lines = [["fixed", "moving", "name", *cells]]
-        lines += [[f"f{n}.nii", f"m{n}.nii", f"p{n}", *cells.values()] for n in range(4)]
-        (self.folder / "pairs.csv").write_text("\n".join(map(",".join, lines)))
-        return read_pairs(self.folder / "pairs.csv", {"bundle": str(self.folder / "bundle")})
-
-    def run(self, rows: list[PairRow] | None = None, **options: Any) -> list[str]:
-        """Names registered in this run."""
-        self.calls.clear()
-        run_batch(self.rows() if rows is None else rows, self.out, **options)
-        return [name for name, _ in self.calls]
-
-    def summary(self) -> list[dict[str, str]]:
-        with open(self.out / "summary.csv", newline="", encoding="utf-8") as stream:
-            return list(csv.DictReader(stream))
-
-
-@pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    desk = Desk(tmp_path)
-    shutil.copytree(find_bundle("morphseek_phantom"), tmp_path / "bundle", ignore=shutil.ignore_patterns("eval"))
-
-    def register(fixed: str, moving: str, options: RegisterOptions, **changes: Any) -> Pretended:
-        done = updated(options, changes)
-        modalities = dict(zip(("fixed_modality", "moving_modality"), done.modalities))
-        arguments = {**vars(done), "search": done.inference, **modalities}
-        name = Path(fixed).stem.replace("f", "p")
-        desk.calls.append((name, arguments))
-        if name in desk.faults:
-            raise desk.faults[name]
-        return Pretended(desk.verdicts.get(name, "succeeded"))
-
-    monkeypatch.setattr(batch, "register", register)
-    return desk
 
 
 def test_every_pair_gets_a_folder_and_a_line(desk: Desk) -> None:
@@ -111,7 +44,7 @@ def test_options_reach_the_registration(desk: Desk) -> None:
     _, arguments = desk.calls[0]
     assert (arguments["seed"], arguments["affine"], arguments["fixed_modality"]) == (4, "off", "mr")
     assert arguments["search"].samples == 2 and arguments["max_memory"] is None
-    assert (desk.out / "p0/warped.nii.gz").read_text() == "False"
+    assert (desk.out / "p0/warped.nii.gz").read_text() == "report False, seed 4"
 
 
 def test_a_bundle_is_loaded_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,147 @@
+"""How much of the truth a policy gradient tells, by how it is estimated.
+
+    python docs/benchmarks/estimators.py RUN --dataset_dir DATA [--pairs 4] [--groups 4] [--spread 0.25]
+
+RUN is the folder of a run (see latent.py), whose last weights are taken. On the first refinement step of training pairs
+every estimator draws independent groups. The cosine of two groups is S / (S + N) of signal and noise; the other is with
+the gradient of the soft Dice, which knows every dimension. Both on the parameters of encoder and policy head, the only
+ones that the score of a latent reaches. The temperature makes the fields of all rows spread by as much.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from latent import BUNDLE, labelled_pairs, load_run
+from latent_measures import Step, mean_cosine, observe, steps_of
+from torch import Tensor
+
+from morphseek_monai.engines.grpo import around
+from morphseek_monai.losses import FieldSlope, GRPOLoss, SoftDiceLoss
+from morphseek_monai.networks import LatentPolicy, MorphSeekNet
+from morphseek_monai.rewards import DiceGain, LocalDiceGain
+
+
+class Estimator(NamedTuple):
+    """A way to estimate the policy gradient.
+
+    Attributes:
+        size: samples in a group.
+        action: what is credited, the "latent" or the "field".
+        local: whether it is credited place by place.
+        pairs: whether noise is taken with both signs.
+        smooth: whether noise is averaged over 27 places, and brought back to its size.
+        pooled: whether a place of the latent is judged by the 26 around it too.
+    """
+
+    size: int = 6
+    action: str = "latent"
+    local: bool = False
+    pairs: bool = False
+    smooth: bool = False
+    pooled: bool = True
+
+
+ESTIMATORS = {
+    "latent, one reward, J = 6 (the paper's)": Estimator(),
+    "J = 64": Estimator(64),
+    "pairs of opposite sign": Estimator(pairs=True),
+    "smooth noise": Estimator(smooth=True),
+    "latent, place by place": Estimator(local=True),
+    "own block only": Estimator(local=True, pooled=False),
+    "J = 64 ": Estimator(64, local=True),
+    "field, one reward, J = 6": Estimator(action="field"),
+    "pairs of opposite sign ": Estimator(action="field", pairs=True),
+    "pairs, smooth noise": Estimator(action="field", pairs=True, smooth=True),
+    "field, voxel by voxel, J = 6": Estimator(action="field", local=True),
+    "pairs of opposite sign  ": Estimator(action="field", local=True, pairs=True),
+    "one pair (J = 2)": Estimator(2, action="field", local=True, pairs=True),
+}
+
+
+def draw(estimator: Estimator, policy: LatentPolicy, tau: float, generator: torch.Generator) -> Tensor:
+    """Latents ``(J, C, d, h, w)`` of a group."""
+    if not estimator.smooth:
+        return policy.sample(estimator.size, tau, generator, estimator.pairs)
+    noise = (policy.sample(estimator.size, 1.0, generator, estimator.pairs) - policy.mean) / policy.log_sigma.exp()
+    noise = F.avg_pool3d(noise, 3, stride=1, padding=1, count_include_pad=False)
+    return policy.latent(noise / noise.std(), tau)
+
+
+def objective(
+    estimator: Estimator, network: MorphSeekNet, step: Step, num_labels: int, spread: float
+) -> Callable[[torch.Generator], Tensor]:
+    """A function that draws a group and returns the objective whose gradient is the estimate."""
+    encoding, policy = observe(network, step)
+    refined = network.act(encoding.skips, policy.mean, step.ddf, step.scale)
+
+    def drawn(generator: torch.Generator) -> Tensor:
+        with torch.no_grad():
+            probe = network.act(encoding.skips, draw(estimator, policy, 1.0, generator), step.ddf, step.scale)
+            tau = spread / float((probe - refined).square().mean().sqrt())
+            latents = draw(estimator, policy, tau, generator)
+            fields = network.act(encoding.skips, latents, step.ddf, step.scale)
+            state = step.state(fields)
+            if estimator.local:
+                earned = LocalDiceGain(num_labels, 0.0)(state._replace(previous=refined))
+            else:
+                earned = DiceGain(num_labels)(state)
+        if estimator.action == "field":
+            slope = FieldSlope(refined)
+            slope.add(fields, earned)
+            return -(slope.value() * refined).sum()
+        if estimator.local:
+            size = latents.shape[2:]
+            earned = around(earned, size) if estimator.pooled else F.adaptive_avg_pool3d(earned, list(size))
+        return GRPOLoss(eps=1e-12)(policy, latents, earned, tau)
+
+    return drawn
+
+
+def measure(network: MorphSeekNet, steps: Sequence[Step], num_labels: int, groups: int, spread: float) -> list[str]:
+    """Lines of a Markdown table."""
+    lines = ["| estimator | cosine of two groups | with the soft Dice's gradient |", "| --- | --- | --- |"]
+    reached = [p for name, p in network.named_parameters() if name.startswith(("backbone.down", "head.mu"))]
+
+    def gradient(value: Tensor) -> Tensor:
+        grads = torch.autograd.grad(value, reached, retain_graph=True, materialize_grads=True)
+        return F.normalize(torch.cat([grad.flatten() for grad in grads]).double(), dim=0)
+
+    for name, estimator in ESTIMATORS.items():
+        agreement, towards = [], []
+        for number, step in enumerate(steps):
+            state = step.state(network.step(step.pair.image[:, :1], step.pair.image[:, 1:], step.ddf, step.scale))
+            dice = gradient(SoftDiceLoss(num_labels)(state.ddf, state.moving_label, state.fixed_label))
+            drawn = objective(estimator, network, step, num_labels, spread)
+            generator = torch.Generator().manual_seed(number)
+            estimates = torch.stack([gradient(drawn(generator)) for _ in range(groups)])
+            agreement.append(mean_cosine(estimates))
+            towards.append(float((estimates @ dice).mean()))
+        lines.append(f"| {name.strip()} | {fmean(agreement):.3f} | {fmean(towards):.3f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def main() -> None:
+    """Measure one run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder OUT/PLAN/ROW/seedN")
+    parser.add_argument("--dataset_dir", required=True, help="data folder of the bundle")
+    parser.add_argument("--bundle", type=Path, default=BUNDLE, help="that the plan was carried out with")
+    parser.add_argument("--pairs", type=int, default=4, help="training pairs; default 4")
+    parser.add_argument("--groups", type=int, default=4, help="groups drawn; default 4")
+    parser.add_argument("--spread", type=float, default=0.25, help="of the fields, in voxels; default 0.25")
+    args = parser.parse_args()
+    run = load_run(args.run, args.bundle.resolve(), args.dataset_dir)
+    steps = [steps_of(run.network, pair)[0] for pair in labelled_pairs(run.training, args.pairs, run.device)]
+    measure(run.network, steps, run.num_labels, args.groups, args.spread)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Segmenting a scan by labelled atlases that are registered to it."""

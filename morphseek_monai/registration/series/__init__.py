@@ -1,0 +1,1 @@
+"""Motion correction of a series of volumes."""
