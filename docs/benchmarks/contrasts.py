@@ -1,8 +1,9 @@
 """Unlike contrasts: T2 of one person to T1 of another, judged by silver labels; prints a Markdown table.
 
-OpenNeuro ds000011 (PDDL): whole heads, T1 at 1 x 1.3 x 1.3 mm, T2 in slices of 5 mm, labels of a network on T1 alone. The two
-scans of a person do not lie on each other by their headers: each T2 is first brought to its own T1, rigidly, and that place is
-written into its header, so that the labels of the T1 hold for it. The six labels that ``real.md`` calls unreliable are left out.
+OpenNeuro ds000011 (PDDL): whole heads, T1 at 1 x 1.3 x 1.3 mm, T2 in slices of 5 mm, labels of a network on T1 alone.
+The two scans of a person do not lie on each other by their headers: each T2 is first brought to its own T1, rigidly,
+and that place is written into its header, so that the labels of the T1 hold for it. The six labels that ``real.md``
+calls unreliable are left out.
 
 Run: python docs/benchmarks/contrasts.py --data DATA/brain_t1t2_silver_ds000011
 """
