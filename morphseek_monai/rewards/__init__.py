@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from .dice_gain import DiceGain
     from .folding_penalty import FoldingPenalty
     from .local_dice_gain import LocalDiceGain
-    from .local_distance import LocalDistance
     from .reward import Reward, RewardState
     from .weighted_reward import WeightedReward
 else:
@@ -20,7 +19,6 @@ __all__ = [
     "DiceGain",
     "FoldingPenalty",
     "LocalDiceGain",
-    "LocalDistance",
     "Reward",
     "RewardState",
     "WeightedReward",
