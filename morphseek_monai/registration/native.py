@@ -80,7 +80,7 @@ def whole_field(
         affine: ``(4, 4)``, RAS mm.
     """
     own = Field(transfer(ddf, source, target), target)
-    return to_ddf(PointMap((own, *points.steps, np.linalg.inv(affine))), target)
+    return to_ddf(PointMap((own, *points.maps, np.linalg.inv(affine))), target)
 
 
 def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid, foreground: Tensor) -> InverseError:

@@ -58,23 +58,23 @@ def read_initial(source: Any, fixed: Grid, moving: Grid) -> Initial:
             f" {type(source).__name__}; correct it"
         )
     found = read_map(source, fixed, moving) if is_file else source
-    steps = point_map(found)
-    if steps is None:
-        steps = PointMap((Field(to_ddf(found, fixed), fixed),))
+    points = point_map(found)
+    if points is None:
+        points = PointMap((Field(to_ddf(found, fixed), fixed),))
     affine: NDArray[np.float64] = np.eye(4)
-    for step in steps.steps:
-        affine = affine if isinstance(step, Field) else step @ affine
+    for one in points.maps:
+        affine = affine if isinstance(one, Field) else one @ affine
     check_affine_matrix(name, affine, "initial_transform")
-    if not any(isinstance(step, Field) for step in steps.steps):
+    if not any(isinstance(one, Field) for one in points.maps):
         return Initial(name, None, affine)
-    missing = uncovered(steps, fixed)
+    missing = uncovered(points, fixed)
     if missing == 1:
         raise DataError(
             f"initial_transform {name} lies elsewhere: its field covers nothing of the fixed image; give the transform"
             " of this pair, points of the fixed to points of the moving image"
         )
     beyond = f"initial_transform {name}: {100 * missing:.0f} % of the fixed image lie beyond its field, taken for 0"
-    return Initial(name, steps, affine, (beyond,) if missing >= 0.005 else ())
+    return Initial(name, points, affine, (beyond,) if missing >= 0.005 else ())
 
 
 def _matrix(source: Any) -> NDArray[np.float64]:

@@ -159,7 +159,7 @@ def pair_scans(
         (fixed.scan.grid, moving.scan.grid),
     )  # fmt: skip
     initial = affine.points if isinstance(affine, Initial) else None
-    points = PointMap((matrix,)) if initial is None else PointMap((axes, *initial.steps, np.linalg.inv(axes)))
+    points = PointMap((matrix,)) if initial is None else PointMap((axes, *initial.maps, np.linalg.inv(axes)))
     aligned = view_on(moving_along, grid, points, model.device)
     mirrored = None
     if model.mirror_axis is not None:
@@ -175,7 +175,7 @@ def pair_scans(
                 moving_mask=None if moving_along[0].mask is None else seen, anywhere=False,
             )  # fmt: skip
             mirror = mirror @ own.matrix
-        through = PointMap((matrix @ mirror,)) if initial is None else PointMap((mirror, *points.steps))
+        through = PointMap((matrix @ mirror,)) if initial is None else PointMap((mirror, *points.maps))
         mirrored = view_on(moving_along, grid, through, model.device)
     pair = NetworkPair(
         image=torch.empty(0),
