@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import require_file, require_scan
-from morphseek_monai.base.option_text import PathText, PathWord
+from morphseek_monai.base.option_text import PathText, PathWord, TransformText
 from morphseek_monai.base.progress import progress
 from morphseek_monai.base.terminable import terminable
 from morphseek_monai.evaluation.verdict import EXIT_CODES, SUCCEEDED
@@ -21,8 +22,8 @@ __all__ = ["register"]
 
 
 def register(
-    fixed: PathText,
-    moving: PathText,
+    fixed: PathText | Sequence[PathText],
+    moving: PathText | Sequence[PathText],
     out: PathText,
     bundle: PathWord | None = None,
     affine: PathWord = "auto",
@@ -32,6 +33,12 @@ def register(
     frame: int | None = None,
     fixed_frame: int | None = None,
     moving_frame: int | None = None,
+    fixed_mask: PathText | None = None,
+    moving_mask: PathText | None = None,
+    initial_transform: TransformText | None = None,
+    fixed_points: PathText | None = None,
+    moving_points: PathText | None = None,
+    space: str | None = None,
     steps: int | str | None = None,
     samples: int = 0,
     refine: int | str = "auto",
@@ -48,8 +55,9 @@ def register(
     2: the input cannot be used.
 
     Args:
-        fixed: image that stays: NIfTI, NRRD, MetaImage, a folder of DICOM slices, ...; any grid and orientation.
-        moving: image that is brought to it.
+        fixed: image that stays: NIfTI, NRRD, MetaImage, a folder of DICOM slices, ...; any grid and orientation. Of
+            several contrasts of one subject t1.nii.gz,t2.nii.gz.
+        moving: image that is brought to it; the same contrasts in the same order.
         out: folder for the results.
         bundle: name or folder of the bundle whose network registers; chosen by modality if left out.
         affine: auto, rigid, similarity, off (trust the headers), or a file: linear transform of ITK, ANTs, FSL,
@@ -60,6 +68,13 @@ def register(
         frame: volume to take of 4-D images, from 0.
         fixed_frame: of the fixed image only.
         moving_frame: of the moving image only.
+        fixed_mask: where the fixed image counts: 0 does not, every other number does (ANTs -x, greedy -gm).
+        moving_mask: likewise of the moving image.
+        initial_transform: transform to start from in place of an alignment, of any program, fields too; the result has
+            it in it.
+        fixed_points: landmarks to respect, softly: CSV with columns x,y,z in mm, or .fcsv of 3D Slicer.
+        moving_points: the same landmarks in the moving image, line by line.
+        space: RAS or LPS of the landmarks, unless their files tell.
         steps: refinement steps of the network; auto goes on while they help, 0 leaves the network out.
         samples: candidates drawn from the latent policy; the best wins, their spread is written as uncertainty.nii.gz.
         refine: auto fits the field to the pair, coarse to fine, until it no longer helps; off keeps the network's; a
@@ -79,8 +94,11 @@ def register(
         raise DataError(f"out must be a folder, got {out!r}; name one")
     if not isinstance(report, bool):
         raise DataError(f"report must be True or False, got {report!r}; correct it")
-    require_scan(str(fixed), "fixed image")
-    require_scan(str(moving), "moving image")
+    scans = {"fixed": fixed, "moving": moving}
+    for role, given in scans.items():
+        scans[role] = paths = [str(path) for path in (given if isinstance(given, list | tuple) else [given])]
+        for path in paths:
+            require_scan(path, f"{role} image")
     folder = Path(str(out))
     require_writable(folder)
     from morphseek_monai.registration.options import RegisterOptions
@@ -94,6 +112,12 @@ def register(
         frame=frame,
         fixed_frame=fixed_frame,
         moving_frame=moving_frame,
+        fixed_mask=fixed_mask,
+        moving_mask=moving_mask,
+        initial_transform=initial_transform,
+        fixed_points=fixed_points,
+        moving_points=moving_points,
+        space=space,
         steps=steps,
         samples=samples,
         refine=refine,
@@ -110,7 +134,7 @@ def register(
     from morphseek_monai.registration.register import register as register_pair
 
     with progress(), terminable():
-        result = register_pair(str(fixed), str(moving), options)
+        result = register_pair(scans["fixed"], scans["moving"], options)
         result.save(folder, report)
         missing = write_formats(folder / "transforms", result, formats)
     text = "\n".join([*(f"notice: {line}" for line in missing), summary(result, folder)])
@@ -132,6 +156,13 @@ def check_options(options: RegisterOptions) -> None:
 
     if options.affine not in ALIGNMENTS:
         require_file(split_format(options.affine)[1], "affine")
+    if options.initial_transform is not None:
+        require_file(split_format(options.initial_transform)[1], "initial_transform")
+    for role in ("fixed", "moving"):
+        if (mask := getattr(options, f"{role}_mask")) is not None:
+            require_scan(mask, f"{role} mask")
+        if (points := getattr(options, f"{role}_points")) is not None:
+            require_file(points, "points")
     choose_device(options.device)
     if options.max_memory is not None:
         parse_memory(options.max_memory)

@@ -96,6 +96,7 @@ def _quoted(value: str, kinds: set[str] | None) -> str:
     listed = value.startswith("[") and value.endswith("]")
     try:
         texts = [str(item) for item in ast.literal_eval(value)] if listed else value.split(",")
+        texts = [value] if os.path.exists(value) else texts  # a comma may be part of a name
     except (ValueError, SyntaxError):  # [a,b]
         texts = [item.strip() for item in value[1:-1].split(",")]
     texts = [_absolute(text, {kind[9:-1] for kind in kinds} | kinds) for text in texts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple, Protocol
 
 import torch
@@ -50,10 +51,14 @@ class CorrelationForce:
         moving: ``(1, D, H, W)``, intensities of order 1, continued beyond its field of view.
         fixed: same shape.
         valid: ``(1, D, H, W)``, 1 where ``moving`` was scanned; None means everywhere. Nothing pulls elsewhere.
+        counts: ``(D, H, W)``, 1 where ``fixed`` counts, else 0: nothing pulls where it does not, and the similarity is
+            that of the rest. None means everywhere.
     """
 
-    def __init__(self, moving: Tensor, fixed: Tensor, valid: Tensor | None = None) -> None:
-        self.fixed, self.partly = fixed[0], valid is not None
+    def __init__(
+        self, moving: Tensor, fixed: Tensor, valid: Tensor | None = None, counts: Tensor | None = None
+    ) -> None:
+        self.fixed, self.counts = fixed[0], counts
         self.maps = moving if valid is None else torch.cat([moving, valid])
         self.window = _window(fixed.shape[1:])
         mean, square = window_means(torch.cat([fixed, fixed * fixed]), self.window)
@@ -61,7 +66,7 @@ class CorrelationForce:
         self.sampler = Sampler(fixed.shape[1:], fixed.device)
 
     def __call__(self, ddf: Tensor) -> Pull:
-        """See :class:`ImageForce`; the similarity is the mean squared local correlation over the whole grid."""
+        """See :class:`ImageForce`; the similarity is the mean squared local correlation of the windows that count."""
         where = self.sampler.lattice(ddf)
         warped, *seen = self.sampler.at(self.maps, where)
         mean, square, product = window_means(torch.stack([warped, warped * warped, warped * self.fixed]), self.window)
@@ -69,15 +74,16 @@ class CorrelationForce:
         covariance = product.addcmul_(mean, self.fixed_mean, value=-1)
         a = covariance / (variance * self.fixed_variance)
         b = a * covariance / variance
-        similarity = float((a * covariance).mean())
-        if self.partly:
-            a, b = a * seen[0], b * seen[0]
+        weight = _product(self.counts, *seen)
+        similarity = _mean(a * covariance, weight, self.counts)
+        if weight is not None:
+            a, b = a * weight, b * weight
         a_mean, b_mean, rest = window_means(
             torch.stack([a, b, (a * self.fixed_mean).addcmul_(b, mean, value=-1)]), self.window
         )
         slope = (a_mean * self.fixed).addcmul_(b_mean, warped, value=-1).sub_(rest)
-        if self.partly:
-            slope *= seen[0]
+        if weight is not None:
+            slope *= weight
         return Pull(gradient(warped).mul_(slope), similarity)
 
 
@@ -91,24 +97,49 @@ class DescriptorForce:
         moving: descriptors ``(C, D, H, W)``.
         fixed: same shape.
         valid: as for :class:`CorrelationForce`.
+        counts: likewise.
     """
 
-    def __init__(self, moving: Tensor, fixed: Tensor, valid: Tensor | None = None) -> None:
-        self.moving, self.fixed, self.valid = moving, fixed, valid
+    def __init__(
+        self, moving: Tensor, fixed: Tensor, valid: Tensor | None = None, counts: Tensor | None = None
+    ) -> None:
+        self.moving, self.fixed, self.valid, self.counts = moving, fixed, valid, counts
         self.sampler = Sampler(fixed.shape[1:], fixed.device)
 
     def __call__(self, ddf: Tensor) -> Pull:
         """See :class:`ImageForce`; the similarity is minus the mean squared difference."""
         where = self.sampler.lattice(ddf)
+        weight = _product(self.counts, *(() if self.valid is None else self.sampler.at(self.valid, where)))
         force, error = torch.zeros_like(ddf), 0.0
         for moving, fixed in zip(self.moving, self.fixed):  # one at a time: twelve gradients would fill the memory
             warped = self.sampler.at(moving[None], where)[0]
             difference = fixed - warped
-            error += float(difference.square().mean())
+            error += _mean(difference.square(), weight, self.counts)
             force += gradient(warped).mul_(difference)
-        if self.valid is not None:
-            force *= self.sampler.at(self.valid, where)
+        if weight is not None:
+            force *= weight
         return Pull(force, -error / len(self.fixed))
+
+
+class MeanForce:
+    """Mean of the forces of several contrasts of one pair, and of their similarities.
+
+    Args:
+        forces: of one grid, at least one; asked one after the other, so that they need no more memory than one.
+    """
+
+    def __init__(self, forces: Sequence[ImageForce]) -> None:
+        self.forces = forces
+
+    def __call__(self, ddf: Tensor) -> Pull:
+        """See :class:`ImageForce`."""
+        first, *rest = self.forces
+        force, similarity = first(ddf)
+        for other in rest:
+            pull = other(ddf)
+            force += pull.force
+            similarity += pull.similarity
+        return Pull(force / len(self.forces), similarity / len(self.forces))
 
 
 class Sampler:
@@ -137,6 +168,19 @@ class Sampler:
     def at(maps: Tensor, lattice: Tensor) -> Tensor:
         """Values of maps ``(C, D, H, W)`` there; the edge continues beyond the grid."""
         return F.grid_sample(maps[None], lattice, mode="bilinear", padding_mode="border", align_corners=True)[0]
+
+
+def _product(*weights: Tensor | None) -> Tensor | None:
+    """Of those that are given; None where none is."""
+    given = [weight for weight in weights if weight is not None]
+    return reduce(torch.mul, given) if given else None
+
+
+def _mean(values: Tensor, weight: Tensor | None, counts: Tensor | None) -> float:
+    """Over all voxels, or over those that count; what they do not see of the moving image then adds nothing."""
+    if counts is None or weight is None:
+        return float(values.mean())
+    return float((values * weight).sum() / counts.sum().clamp(min=1))
 
 
 def window_means(maps: Tensor, window: Sequence[int]) -> Tensor:

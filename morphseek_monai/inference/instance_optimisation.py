@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from morphseek_monai.fields.separable import apply_separable, gaussian_matrix, resize_matrix, resize_smooth
-from morphseek_monai.inference.image_forces import CorrelationForce, DescriptorForce, ImageForce, Sampler
+from morphseek_monai.inference.image_forces import CorrelationForce, DescriptorForce, ImageForce, MeanForce, Sampler
+from morphseek_monai.inference.landmark_force import LandmarkForce
 from morphseek_monai.losses import MINDSSCLoss
 
 COARSEST = 48  # voxels along the longest axis of the coarsest level, at most
@@ -40,8 +41,9 @@ class Level(NamedTuple):
     Attributes:
         size: voxels of the images.
         iterations: made.
-        before: similarity at this level's resolution, before it.
-        after: best similarity.
+        before: similarity at this level's resolution, before it; with landmarks less what they are off
+            (:meth:`~morphseek_monai.inference.landmark_force.LandmarkForce.penalty`).
+        after: the best of it.
     """
 
     size: tuple[int, int, int]
@@ -89,6 +91,8 @@ def optimise(
     spacing: Sequence[float],
     *,
     valid: Tensor | None = None,
+    counts: Tensor | None = None,
+    landmarks: LandmarkForce | None = None,
     start: Tensor | None = None,
     levels: slice = slice(None),
     iterations: int | None = None,
@@ -97,10 +101,14 @@ def optimise(
     """Fit a displacement field to a pair.
 
     Args:
-        moving: ``(1, 1, D, H, W)`` in [0, 1], aligned, continued beyond its field of view.
-        fixed: same shape.
+        moving: ``(1, C, D, H, W)`` in [0, 1], aligned, continued beyond its field of view. Of several contrasts the
+            mean force is followed.
+        fixed: same shape, contrasts in the same order.
         spacing: of the voxels, in any unit: only their ratios count.
-        valid: ``(1, 1, D, H, W)``, 1 where ``moving`` was scanned; None means everywhere.
+        valid: ``(1, 1, D, H, W)``, 1 where ``moving`` was scanned and counts; None means everywhere.
+        counts: same shape, 1 where ``fixed`` counts; None means everywhere. Where it does not, no image pulls, and the
+            field follows its surroundings.
+        landmarks: on this grid; they pull beside the images.
         start: field to start from, ``(1, 3, d, h, w)`` of any size over the same extent, in its own voxels; None starts
             at the identity.
         levels: which of :func:`level_sizes` are gone through; the field comes back at the resolution of the last.
@@ -116,9 +124,9 @@ def optimise(
         >>> result.levels[-1].after > result.levels[-1].before
         True
     """
-    if moving.shape != fixed.shape or moving.ndim != 5 or moving.shape[:2] != (1, 1):
+    if moving.shape != fixed.shape or moving.ndim != 5 or moving.shape[0] != 1:
         raise ValueError(
-            f"optimise() 'moving' and 'fixed' must both be (1, 1, D, H, W), got {tuple(moving.shape)} and"
+            f"optimise() 'moving' and 'fixed' must both be (1, C, D, H, W), got {tuple(moving.shape)} and"
             f" {tuple(fixed.shape)}; resample them to one grid"
         )
     sizes = level_sizes(fixed.shape[2:], spacing)
@@ -131,8 +139,8 @@ def optimise(
     done = []
     for size, most in chosen:
         ddf = field_at(ddf, _field_size(size))
-        force = _force(moving[0], fixed[0], None if valid is None else valid[0], size, unlike)
-        ddf, level = _run_level(force, ddf, size, most)
+        force = _force(moving[0], fixed[0], _where(valid, size), _where(counts, size), unlike, size)
+        ddf, level = _run_level(force, ddf, size, most, None if landmarks is None else landmarks.at(ddf.shape[1:]))
         done.append(level)
     return Optimised(field_at(ddf, chosen[-1][0])[None], tuple(done))
 
@@ -147,18 +155,30 @@ def field_at(ddf: Tensor, size: Sequence[int]) -> Tensor:
     return resize_smooth(ddf, size, blur=0.0) * scale.view(3, 1, 1, 1)
 
 
-def _force(moving: Tensor, fixed: Tensor, valid: Tensor | None, size: Sequence[int], unlike: bool) -> ImageForce:
+def _where(mask: Tensor | None, size: Sequence[int]) -> Tensor | None:
+    """A mask at a level, ``(1, D, H, W)`` of 0 and 1."""
+    return None if mask is None else (resize_smooth(mask[0], size) > 0.5).float()
+
+
+def _force(
+    moving: Tensor, fixed: Tensor, valid: Tensor | None, counts: Tensor | None, unlike: bool, size: Sequence[int]
+) -> ImageForce:
     moving, fixed = resize_smooth(moving, size), resize_smooth(fixed, size)
-    if valid is not None:
-        valid = (resize_smooth(valid, size) > 0.5).float()
-        valid = None if bool(valid.all()) else valid
-    if not unlike:
-        return CorrelationForce(moving, fixed, valid)
+    valid = None if valid is None or bool(valid.all()) else valid
+    within = None if counts is None else counts[0]
     describe = MINDSSCLoss(radius=1, dilation=1).describe
-    return DescriptorForce(describe(moving[None])[0], describe(fixed[None])[0], valid)
+    forces: list[ImageForce] = []
+    for one, other in zip(moving.split(1), fixed.split(1)):
+        if unlike:
+            forces.append(DescriptorForce(describe(one[None])[0], describe(other[None])[0], valid, within))
+        else:
+            forces.append(CorrelationForce(one, other, valid, within))
+    return forces[0] if len(forces) == 1 else MeanForce(forces)
 
 
-def _run_level(force: ImageForce, ddf: Tensor, size: tuple[int, int, int], most: int) -> tuple[Tensor, Level]:
+def _run_level(
+    force: ImageForce, ddf: Tensor, size: tuple[int, int, int], most: int, landmarks: LandmarkForce | None
+) -> tuple[Tensor, Level]:
     ratio = [n / m for n, m in zip(size, ddf.shape[1:])]
     scale = torch.tensor(ratio, device=ddf.device).view(3, 1, 1, 1)
     upsample = _filter(ddf.shape[1:], size, [0.0] * 3, ddf.device)
@@ -169,13 +189,15 @@ def _run_level(force: ImageForce, ddf: Tensor, size: tuple[int, int, int], most:
     history: list[float] = []
     for iteration in range(most):
         pull = force(upsample(ddf) * scale)
-        history.append(pull.similarity)
+        history.append(pull.similarity - (0.0 if landmarks is None else landmarks.penalty(ddf)))
         if _stalled(history):
             break
         step = smooth_force(pull.force)
         longest = float(step.square().sum(0).max().sqrt())
         share = 1 - (1 - LAST_STEP) * iteration / max(most - 1, 1)
         step *= LARGEST_STEP * share / max(longest, LEAST_FORCE) / scale
+        if landmarks is not None:
+            step += landmarks.step(ddf)
         ddf = smooth_field(step + sampler.at(ddf, sampler.lattice(step)))
     if not history:
         history.append(math.nan)

@@ -20,8 +20,8 @@ def local_correlation(fixed: Tensor, warped: Tensor, mask: Tensor | None = None,
     bias fields do not count.
 
     Args:
-        fixed: ``(1, 1, D, H, W)``.
-        warped: ``(B, 1, D, H, W)``, several candidates for the same fixed image.
+        fixed: ``(1, C, D, H, W)``; of several contrasts the mean is taken.
+        warped: ``(B, C, D, H, W)``, several candidates for the same fixed image.
         mask: which windows count, by their centres, ``(1, 1, D, H, W)`` bool; None counts all.
         window: edge of the cubic window in voxels.
 
@@ -45,12 +45,13 @@ def foreground(fixed: Tensor) -> Tensor:
     return fixed > FOREGROUND
 
 
-def contrasts_differ(fixed: Tensor, warped: Tensor) -> bool:
+def contrasts_differ(fixed: Tensor, warped: Tensor, tissue: Tensor | None = None) -> bool:
     """Whether bright in one image is dark in the other at many places, as in T1 and T2.
 
     Args:
         fixed: ``(1, 1, D, H, W)``, prepared.
         warped: same shape, roughly aligned.
+        tissue: where to look, same shape, bool; None takes the :func:`foreground` of ``fixed``.
 
     Returns:
         whether the squared local correlation comes to more than a quarter from windows that are correlated negatively.
@@ -65,5 +66,5 @@ def contrasts_differ(fixed: Tensor, warped: Tensor) -> bool:
     f_mean, w_mean, ff, ww, fw = window_means(torch.cat([f, w, f * f, w * w, f * w]), window)
     covariance = fw - f_mean * w_mean
     squared = covariance.square() / ((ff - f_mean**2).clamp_min(0) + FLOOR) / ((ww - w_mean**2).clamp_min(0) + FLOOR)
-    squared = squared * foreground(fixed)[0, 0]
+    squared = squared * (foreground(fixed) if tissue is None else tissue)[0, 0]
     return bool(squared[covariance < 0].sum() > NEGATIVE * squared.sum())

@@ -8,7 +8,7 @@ from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .diffusion import DiffusionLoss
-    from .field_slope import FieldSlope
+    from .field_slope import field_slope
     from .grpo import GRPOLoss, group_advantages
     from .lncc import LNCCLoss
     from .mind import MINDSSCLoss
@@ -21,7 +21,6 @@ else:
 
 __all__ = [
     "DiffusionLoss",
-    "FieldSlope",
     "GRPOLoss",
     "Group",
     "LNCCLoss",
@@ -32,5 +31,6 @@ __all__ = [
     "SoftDiceLoss",
     "WarmupLoss",
     "WarmupTerms",
+    "field_slope",
     "group_advantages",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.evaluation.verdict import Check, judge
 from morphseek_monai.fields import njd_percent, warp
-from morphseek_monai.inference.similarity import WINDOW, foreground, local_correlation
+from morphseek_monai.inference.similarity import WINDOW, local_correlation
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField, border_displacement
 from morphseek_monai.registration.prepare.pair import NetworkPair
@@ -22,14 +22,14 @@ LEAST_SHOWN = 0.5  # of the fixed foreground
 
 
 def similarities(pair: NetworkPair, views: Sequence[View]) -> list[float]:
-    """Local correlation of moving images with the fixed one, over the fixed foreground that they show.
+    """Local correlation of moving images with the fixed one over the fixed foreground that they show, all contrasts.
 
     Beyond what was scanned, images are continued instead of dark, and do not count: an edge that two crops share would
     make them similar, one that they do not share unlike. What shows less than half of it is charged for it.
     """
     inside, reach = pair.scanned, [WINDOW // 2] * 6
-    fixed = F.pad(pair.image[:, 1:][inside], reach, mode="replicate")
-    fixed_foreground = foreground(pair.image[:, 1:])[inside]
+    fixed = F.pad(pair.still.image[inside], reach, mode="replicate")
+    fixed_foreground = pair.foreground[inside]
     values = []
     for view in views:
         shown = fixed_foreground & (view.valid[inside] > 0.5)
@@ -45,8 +45,8 @@ def moved(view: View, ddf: Tensor) -> View:
 
 
 def stage_similarities(pair: NetworkPair) -> dict[str, float]:
-    """Local correlation with the fixed image ``before`` (by the headers) and after the ``affine``."""
-    return dict(zip(("before", "affine"), similarities(pair, [pair.by_headers, pair.view])))
+    """Local correlation with the fixed image ``before`` (by the headers) and after ``affine`` or ``initial``."""
+    return dict(zip(("before", pair.begin), similarities(pair, [pair.by_headers, pair.view])))
 
 
 def similarity_after(pair: NetworkPair, ddf: Tensor) -> float:
@@ -85,7 +85,7 @@ def coverage(pair: NetworkPair, moving: Scan, ddf: Tensor | None) -> float:
         moving: the scan; what it is asked for is its field of view.
         ddf: with the alignment; None asks the headers alone.
     """
-    fixed_foreground = foreground(pair.image[:, 1:])[0, 0].cpu()
+    fixed_foreground = pair.foreground[0, 0].cpu()
     voxels = fixed_foreground.nonzero().double().numpy()
     if len(voxels) == 0:
         return 0.0
@@ -123,7 +123,7 @@ def make_checks(
         "volume": abs(float(np.log2(np.linalg.det(pair.affine[:3, :3])))),
         "rotation": rotation_angle(pair.affine),
         "folding": float(njd_percent(native.ddf)),
-        "border": border_displacement(ddf, foreground(pair.image[:, 1:])),
+        "border": border_displacement(ddf, pair.foreground),
         "inverse error": native.inverse_error.p95 / float(pair.grid.spacing.mean()),
     }
     margin = handedness(pair)

@@ -13,8 +13,8 @@ from torch import Tensor
 from morphseek_monai.fields import invert_by_voxel, transfer_ddf
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.invert import InverseError
-from morphseek_monai.spatial.point_map import PointMap, as_is, interpolate
-from morphseek_monai.spatial.transform import resample
+from morphseek_monai.spatial.point_map import Field, PointMap, as_is, interpolate
+from morphseek_monai.spatial.transform import resample, to_ddf
 
 COARSE_ITERATIONS = 20  # on a coarse grid
 FINE_ITERATIONS = 4  # from there, on the grid of the result
@@ -65,6 +65,22 @@ def transfer(ddf: Tensor, source: Grid, target: Grid) -> Tensor:
     """A field on another grid, in voxels of that, on the CPU; beyond the old grid its edge continues."""
     ddf = ddf.detach().float().cpu()
     return transfer_ddf(ddf, source.affine, source.affine, target.size, target.affine, target.affine)
+
+
+def whole_field(
+    ddf: Tensor, source: Grid, target: Grid, points: PointMap, affine: NDArray[np.float64]
+) -> Tensor:
+    """A field and the deforming map behind it as one field ``w``: ``affine(x + w(x)) = points(x + u(x))``.
+
+    Args:
+        ddf: ``u``, ``(1, 3, D, H, W)`` in voxels of ``source``; beyond that, the displacement of its edge continues.
+        source: RAS.
+        target: RAS.
+        points: RAS mm, what the field was found on top of.
+        affine: ``(4, 4)``, RAS mm.
+    """
+    own = Field(transfer(ddf, source, target), target)
+    return to_ddf(PointMap((own, *points.maps, np.linalg.inv(affine))), target)
 
 
 def _inverse_error(ddf: Tensor, inverse: Tensor, grid: Grid, network_grid: Grid, foreground: Tensor) -> InverseError:

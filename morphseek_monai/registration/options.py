@@ -15,7 +15,10 @@ from morphseek_monai.base.errors import DataError, require_whole
 from morphseek_monai.data.scans.kind import MODALITIES
 from morphseek_monai.inference.find import InferenceOptions
 
-__all__ = ["RegisterOptions", "make_options", "text_options", "updated"]
+__all__ = ["FILE_OPTIONS", "RegisterOptions", "make_options", "text_options", "updated"]
+
+# that name a file
+FILE_OPTIONS = ("fixed_mask", "moving_mask", "initial_transform", "fixed_points", "moving_points")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,16 @@ class RegisterOptions:
         frame: volume of 4-D images, from 0.
         fixed_frame: of the fixed image only.
         moving_frame: of the moving image only.
+        fixed_mask: where the fixed image counts, on any grid: 0 does not, every other number does, as for ANTs' ``-x``
+            and greedy's ``-gm``. See :func:`~morphseek_monai.registration.prepare.mask.read_mask`. None for everywhere.
+        moving_mask: likewise of the moving image.
+        initial_transform: what to start from in place of an alignment of its own: a file of any program, fields too; in
+            Python also a matrix, a :class:`~morphseek_monai.spatial.point_map.PointMap` or an ITK transform. The
+            result has it in it. A linear one is the same as ``affine``.
+        fixed_points: landmarks that the field is to respect, softly: a table of points in mm, in Python also ``(N, 3)``
+            RAS mm; needs ``refine``.
+        moving_points: the same landmarks in the moving image, line by line.
+        space: ``"RAS"`` or ``"LPS"`` of the two tables, unless they tell.
         steps: refinement steps of the network; None takes the bundle's, ``"auto"`` goes on while they help, 0 leaves
             the network out.
         samples: candidates drawn from the latent policy; their spread is the uncertainty. 0 draws none.
@@ -60,6 +73,12 @@ class RegisterOptions:
     frame: int | None = None
     fixed_frame: int | None = None
     moving_frame: int | None = None
+    fixed_mask: Any = None
+    moving_mask: Any = None
+    initial_transform: Any = None
+    fixed_points: Any = None
+    moving_points: Any = None
+    space: str | None = None
     steps: int | str | None = None
     samples: int = 0
     refine: int | str = "auto"
@@ -76,6 +95,14 @@ class RegisterOptions:
             if modality not in MODALITIES:
                 must = f"{role} image modality must be one of {', '.join(MODALITIES)}"
                 raise DataError(f"{must}, got {modality!r}; correct it")
+        if self.initial_transform is not None and not (isinstance(self.affine, str) and self.affine == "auto"):
+            raise DataError(f"initial_transform takes the place of affine, got affine {self.affine} too; give one")
+        if (self.fixed_points is None) != (self.moving_points is None):
+            raise DataError("fixed_points goes with moving_points, the same landmarks line by line; give both")
+        if self.space is not None and self.fixed_points is None:
+            raise DataError(f"space is that of fixed_points and moving_points, got {self.space} alone; leave it out")
+        if self.fixed_points is not None and self.refine == "off":
+            raise DataError("landmarks are respected by the optimiser, which refine off leaves out; set one of them")
 
     @property
     def inference(self) -> InferenceOptions:
@@ -101,13 +128,19 @@ class RegisterOptions:
     def record(self) -> dict[str, Any]:
         """The options in plain JSON types; ``RegisterOptions(**record)`` repeats the registration.
 
-        A loaded model becomes the name of its bundle, a matrix a list.
+        A loaded model becomes the name of its bundle, an array a list; an image or a transform in memory, which JSON
+        cannot hold, its type.
         """
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        values["bundle"] = getattr(self.bundle, "name", self.bundle)
-        if isinstance(self.affine, np.ndarray):
-            values["affine"] = self.affine.tolist()
-        return {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in values.items()}
+        values = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        return {**values, "bundle": getattr(self.bundle, "name", _plain(self.bundle))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value if value is None or isinstance(value, str | int | float | list) else type(value).__name__
 
 
 def updated(options: RegisterOptions, changes: Mapping[str, Any]) -> RegisterOptions:
@@ -160,6 +193,7 @@ def _hints() -> dict[str, tuple[type, ...]]:
     """Types by name, of what text can state."""
     hints = typing.get_type_hints(RegisterOptions)
     hints |= {"bundle": str | None, "affine": str, "max_memory": str | None}
+    hints |= dict.fromkeys(FILE_OPTIONS, str | None)
     return {name: typing.get_args(hint) or (hint,) for name, hint in hints.items()}
 
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from morphseek_monai.base.machine import peak_memory
 from morphseek_monai.base.version import __version__, installed
-from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.registration.memory.plan import MemoryPlan
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.intensity import PreparedImage
 from morphseek_monai.registration.prepare.pair import NetworkPair
+from morphseek_monai.registration.prepare.scan_set import ScanSet
 from morphseek_monai.space.grid import Grid
 
 if TYPE_CHECKING:
+    from morphseek_monai.registration.given import Given
     from morphseek_monai.registration.options import RegisterOptions
     from morphseek_monai.registration.result import RegistrationResult
 
@@ -30,6 +31,7 @@ def make_record(
     spent: Mapping[str, Any],
     seconds: Mapping[str, float],
     options: RegisterOptions,
+    given: Given,
 ) -> dict[str, Any]:
     """Gather the record; plain JSON types only.
 
@@ -42,17 +44,20 @@ def make_record(
             :func:`~morphseek_monai.registration.fit.fit_field`.
         seconds: of each part of the work.
         options: of the call.
+        given: scans with their contrasts and masks, landmarks.
     """
     grid = pair.grid
+    marks = given.landmarks
     return {
         "verdict": result.verdict,
         "checks": [check._asdict() for check in result.checks],
         "metrics": {stage: dict(values) for stage, values in result.metrics.items()},
         "notices": list(result.notices),
-        "fixed": _scan(result.fixed, pair.fixed),
-        "moving": _scan(result.moving, pair.moving),
+        "fixed": _scan(given.fixed, pair.fixed),
+        "moving": _scan(given.moving, pair.moving),
         "outside": result.outside,
         "affine": {"start": pair.start, "matrix_ras_fixed_to_moving": pair.affine.tolist()},
+        **({} if marks is None else {"landmarks": {"files": list(marks.names), "count": len(marks.fixed)}}),
         "network": {**_grid(grid), "field": _grid(result.field_grid), **spent},
         "bundle": {
             "name": model.name,
@@ -76,13 +81,20 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "morphseek_monai": __version__, **found}
 
 
-def _scan(scan: Scan, prepared: PreparedImage) -> dict[str, Any]:
+def _scan(given: ScanSet, prepared: PreparedImage) -> dict[str, Any]:
+    scan, mask = given.scan, given.mask
+    more: dict[str, Any] = {}
+    if given.others:
+        more["contrasts"] = [scan.name, *(other.name for other in given.others)]
+    if mask is not None:
+        more |= {"mask": mask.name, "mask_percent": round(100 * float(mask.array.mean()), 3)}
     return {
         "path": scan.name,
         **_grid(scan.grid),
         "dtype": str(scan.array.dtype),
         "modality": prepared.modality,
         "intensity": prepared.description,
+        **more,
     }
 
 

@@ -9,19 +9,18 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.kind import CT_AIR
-from morphseek_monai.data.scans.scan import Scan, read_scan
 from morphseek_monai.evaluation.verdict import verdict
 from morphseek_monai.fields import jacobian_determinant
 from morphseek_monai.inference.find import FoundField, find_field
 from morphseek_monai.networks.rollout import no_displacement
 from morphseek_monai.registration.checks import make_checks, similarity_after, stage_similarities
 from morphseek_monai.registration.fit import Fitted, fit_field, foreground_at
+from morphseek_monai.registration.given import Given, read_given
 from morphseek_monai.registration.memory.plan import MemoryPlan, plan_memory
 from morphseek_monai.registration.models.bundles import choose_bundle
 from morphseek_monai.registration.models.model import RegistrationModel, choose_device, load_model
@@ -31,7 +30,7 @@ from morphseek_monai.registration.prepare.pair import SEARCHED, pair_scans
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
 from morphseek_monai.registration.start import choose_start
-from morphseek_monai.spatial.apply import warp_values
+from morphseek_monai.spatial.apply import warp_scan, warp_values
 from morphseek_monai.spatial.point_map import Field, PointMap
 
 LOG = logging.getLogger("morphseek")
@@ -51,8 +50,9 @@ def register(
 
     Args:
         fixed: the image that stays: a path (NIfTI, NRRD, MetaImage, a folder of DICOM slices, ...), a NiBabel image, an
-            ``itk.Image`` or a MetaTensor. Never changed.
-        moving: the image that is brought to it, likewise.
+            ``itk.Image`` or a MetaTensor. Never changed. Or a list of such: contrasts of one subject, which are
+            registered together; those on other grids are resampled to the first's.
+        moving: the image that is brought to it, likewise, with the same contrasts in the same order.
         options: how; None takes the defaults of ``morphseek register``.
         **changes: single options by name, as :class:`~morphseek_monai.registration.options.RegisterOptions` lists them
             (``bundle``, ``affine``, ``modality``, ``steps``, ``refine``, ``seed``, ``device``, ...), or
@@ -73,18 +73,18 @@ def register(
     options = updated(options or RegisterOptions(), changes)
     clock = _Clock()
     with clock("read"):
-        fixed_scan = read_scan(fixed, "fixed image", options.frames[0])
-        moving_scan = read_scan(moving, "moving image", options.frames[1])
+        given = read_given(fixed, moving, options)
+        scans = (given.fixed.scan, given.moving.scan)
         model = options.bundle
         if not isinstance(model, RegistrationModel):
-            root = choose_bundle(options.bundle, (fixed_scan, moving_scan), options.modalities)
+            root = choose_bundle(options.bundle, scans, options.modalities)
             model = load_model(root, choose_device(options.device))
-    plan = plan_memory(fixed_scan.grid, moving_scan.grid, model, options.inference, options.max_memory)
+    plan = plan_memory(scans[0].grid, scans[1].grid, model, options.inference, options.max_memory, given.more)
     LOG.info(plan.text)
     for attempt in (plan, _coarser(plan)):
         try:
             with torch.autocast(model.device.type, enabled=False):  # a voxel at 200 is a whole one off in bfloat16
-                return _carry_out(fixed_scan, moving_scan, model, options, attempt, clock)
+                return _carry_out(given, model, options, attempt, clock)
         except (MemoryError, RuntimeError) as error:  # those of torch and ITK are RuntimeErrors
             if not _is_out_of_memory(error):
                 raise
@@ -97,15 +97,15 @@ def register(
 
 
 def _carry_out(
-    fixed_scan: Scan,
-    moving_scan: Scan,
+    given: Given,
     model: RegistrationModel,
     options: RegisterOptions,
     plan: MemoryPlan,
     clock: _Clock,
 ) -> RegistrationResult:
     """Register what was read, as planned."""
-    notices = [*fixed_scan.notices, *moving_scan.notices, *plan.notices, *_same_scan(fixed_scan, moving_scan)]
+    fixed_scan, moving_scan, landmarks = given.fixed.scan, given.moving.scan, given.landmarks
+    notices = [*given.notices, *plan.notices]
     inference, with_network = options.inference, options.steps != 0
     if model.made_data and with_network:
         notices.append(
@@ -114,12 +114,12 @@ def _carry_out(
         )
     with clock("align"):
         pair = pair_scans(
-            fixed_scan, moving_scan, model, options.affine, options.modalities, plan.network, options.seed
+            given.fixed, given.moving, model, given.start, options.modalities, plan.network, options.seed
         )
         notices += pair.notices
     with clock("network"):
         network = model.network if with_network else no_displacement
-        if isinstance(options.affine, str) and options.affine in SEARCHED:
+        if isinstance(given.start, str) and given.start in SEARCHED:
             pair, plain = choose_start(pair, network)
         else:
             with torch.no_grad():
@@ -127,7 +127,7 @@ def _carry_out(
         found = FoundField(plain, None, {"steps": 0})
         similarity = stage_similarities(pair)
         ddf: Tensor | None = None
-        answered = similarity["affine"]
+        answered = similarity[pair.begin]
         if with_network:
             found = find_field(model.network, pair.image, plain, pair.grid.spacing, inference, options.seed)
             similarity["network"] = similarity_after(pair, found.ddf)
@@ -138,25 +138,31 @@ def _carry_out(
     with clock("optimise"):
         fitted = Fitted(ddf, None, pair.grid, {})
         if inference.refine != "off":
-            fitted = fit_field(pair, ddf, inference.refine, plan.network)
+            fitted = fit_field(pair, ddf, inference.refine, plan.network, landmarks)
             if fitted.similarity is not None:
                 similarity["optimiser"] = fitted.similarity
         notices += fitted.notices
         similarity["after"] = similarity.get("optimiser", answered)
     with clock("native grid"):
         field_grid = fixed_scan.grid.coarsened(plan.field) if plan.field > 1 else fixed_scan.grid
-        final, on_network = fitted.fields(pair)
-        fixed_foreground = foreground_at(pair, fitted.grid)
-        native = native_field(final, fitted.grid, field_grid, fixed_foreground)
+        final, final_grid, on_network = fitted.fields(pair, field_grid)
+        native = native_field(final, final_grid, field_grid, foreground_at(pair, final_grid))
         jacobian = jacobian_determinant(native.ddf)[0].numpy()
         spread = None if found.spread is None else native_map(found.spread, pair.grid, field_grid)
     with clock("warp"):
         outside = min(CT_AIR, float(moving_scan.array.min())) if pair.moving.modality == "ct" else 0.0
         point_map = PointMap((Field(native.ddf, field_grid), pair.affine))
         warped = warp_values(moving_scan, point_map, fixed_scan.grid, "linear", outside)
+        others = [
+            warp_scan(other, point_map, fixed_scan.grid, "linear", registered=outside).array
+            for other in given.moving.others
+        ]
     with clock("judge"):
         checks = make_checks(pair, on_network, native, {**similarity, "after": answered}, moving_scan, model)
     metrics = {stage: {"similarity": value} for stage, value in similarity.items()}
+    if landmarks is not None:
+        for stage, points in (("before", PointMap(())), (pair.begin, pair.points), ("after", point_map)):
+            metrics[stage]["tre_mm"] = landmarks.error(points)
     error = native.inverse_error
     metrics["after"] |= {
         f"inverse_error_{name}_mm": value for name, value in zip(("mean", "p95", "max"), error, strict=False)
@@ -166,6 +172,7 @@ def _carry_out(
         fixed=fixed_scan,
         moving=moving_scan,
         warped_array=warped,
+        warped_others=others,
         affine=pair.affine,
         ddf=native.ddf,
         inverse_ddf=native.inverse,
@@ -180,7 +187,7 @@ def _carry_out(
         outside=outside,
     )
     spent = {**found.record, **fitted.record}
-    result.record.update(make_record(result, pair, model, plan, spent, clock.seconds, options))
+    result.record.update(make_record(result, pair, model, plan, spent, clock.seconds, options, given))
     return result
 
 
@@ -213,8 +220,3 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether Python, torch, CUDA's libraries or ITK could not allocate."""
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return known or re.search("allocate memory|alloc_failed", str(error), re.IGNORECASE) is not None
-
-
-def _same_scan(fixed: Scan, moving: Scan) -> list[str]:
-    same = fixed.grid.same_as(moving.grid) and np.array_equal(fixed.array, moving.array)
-    return ["fixed and moving are the same image, voxel by voxel"] if same else []

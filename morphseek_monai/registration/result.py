@@ -19,6 +19,7 @@ from morphseek_monai.base.files import alone, removed
 from morphseek_monai.base.records import write_json
 from morphseek_monai.data.scans.scan import Scan, same_type, write_scan
 from morphseek_monai.evaluation.verdict import Check
+from morphseek_monai.registration.prepare.scan_set import MOST_CONTRASTS
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.spatial.apply import warp_image
 from morphseek_monai.spatial.files.transform_file import write_transform
@@ -34,6 +35,7 @@ LOG = logging.getLogger("morphseek")
 FILES = (
     "result.json",
     "warped.nii.gz",
+    *(f"warped_{number}.nii.gz" for number in range(2, MOST_CONTRASTS + 1)),
     "transform.h5",
     "inverse.h5",
     "jacobian.nii.gz",
@@ -51,13 +53,14 @@ class RegistrationResult:
         fixed: the fixed scan.
         moving: the moving scan.
         warped_array: the moving scan on the fixed grid, ``(X, Y, Z)`` float32, resampled once.
+        warped_others: its further contrasts likewise, each from its own grid.
         affine: ``A``, ``(4, 4)``, RAS mm.
         ddf: ``u``, ``(1, 3, X, Y, Z)`` in voxels of ``field_grid``.
         inverse_ddf: the inverse of ``x + u(x)``, likewise.
         field_grid: the fixed image's, or a coarser one over its field of view where memory was short.
         jacobian: determinant of ``x + u(x)`` on ``field_grid``; that of ``A`` is not in it.
         uncertainty: spread of the displacement over the samples on ``field_grid`` in mm; None without samples.
-        metrics: ``before``, ``affine``, ``after`` -> name -> value.
+        metrics: ``before``, ``affine`` (or ``initial``), ``after`` -> name -> value.
         checks: what the verdict was made from.
         verdict: ``"succeeded"``, ``"doubtful"`` or ``"failed"``.
         notices: remarks for the user, one line each.
@@ -68,6 +71,7 @@ class RegistrationResult:
     fixed: Scan
     moving: Scan
     warped_array: NDArray[np.float32]
+    warped_others: Sequence[NDArray[np.float32]]
     affine: NDArray[np.float64]
     ddf: Tensor
     inverse_ddf: Tensor
@@ -165,6 +169,8 @@ class RegistrationResult:
                 for name, points in (("transform", self.forward), ("inverse", self.backward))
             ]
             write_scan(folder / "warped.nii.gz", self.warped_array, self.fixed.grid, self.fixed)
+            for number, array in enumerate(self.warped_others, start=2):
+                write_scan(folder / f"warped_{number}.nii.gz", array, self.fixed.grid, self.fixed)
             like = self.fixed if self.field_grid.same_as(self.fixed.grid) else None
             write_scan(folder / "jacobian.nii.gz", self.jacobian, self.field_grid, like)
             if self.uncertainty is not None:

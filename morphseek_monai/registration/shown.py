@@ -95,11 +95,13 @@ def _short(name: str) -> str:
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The tables of the report, from the record."""
+    keys = ("path", "contrasts", "size", "spacing", "intensity", "mask", "mask_percent")
     scans = [
-        (f"{role} image", [(key, _text(record[role][key])) for key in ("path", "size", "spacing", "intensity")])
+        (f"{role} image", [(key, _text(record[role][key])) for key in keys if key in record[role]])
         for role in ("fixed", "moving")
     ]
-    sections = ("affine", "network", "bundle", "arguments", "seconds", "versions")
+    sections = ("affine", *(["landmarks"] if "landmarks" in record else ()), "network", "bundle", "arguments")
+    sections += ("seconds", "versions")
     return scans + [
         (name, [(key, _text(value)) for key, value in record[name].items() if "matrix" not in key and key != "affine"])
         for name in sections
@@ -112,5 +114,5 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list | tuple):
-        return " x ".join(_text(item) for item in value)
+        return (", " if value and isinstance(value[0], str) else " x ").join(_text(item) for item in value)
     return str(value)

@@ -41,11 +41,10 @@ def choose_start(pair: NetworkPair, network: Network) -> Start:
         pair: with the moving image aligned.
         network: tries both where it is not clear; ``(1, 2, D, H, W)`` -> ``(1, 3, D, H, W)``.
     """
-    fixed = pair.image[:, 1:]
     headers, aligned = similarities(pair, [pair.by_headers, pair.aligned])
     if aligned - headers > CLEAR:
         return Start(pair, network(pair.image))
-    at_headers = torch.cat([pair.by_headers.alone, fixed], dim=1)
+    at_headers = pair.network_input(pair.by_headers)
     from_headers = network(at_headers)
     if aligned > headers:
         from_aligned = network(pair.image)

@@ -27,7 +27,7 @@ class MetricReward(Reward):
         >>> there = still.clone()
         >>> there[:, 0] = 1.0
         >>> MetricReward(RegistrationHD95(num_labels=2))(RewardState(moving, fixed, still, torch.cat([still, there])))
-        tensor([-0.1000,  0.0000])
+        tensor([-0.1000, -0.0000])
     """
 
     def __init__(self, metric: RegistrationMetric, weight: float = -0.1, worst: float = 100.0) -> None:

@@ -56,16 +56,19 @@ class Image(NamedTuple):
         return self._replace(affine=np.linalg.inv(axes) @ self.affine)
 
 
-def orient(array: NDArray[Any], affine: NDArray[Any], orientation: str) -> Image:
+def orient(
+    array: NDArray[Any], affine: NDArray[Any], orientation: str, mask: NDArray[Any] | None = None
+) -> Image:
     """Reorder and flip axes so that they come as close as possible to ``orientation``, without resampling.
 
     Args:
         array: ``(X, Y, Z)``.
         affine: ``(4, 4)`` voxel -> RAS mm; oblique and sheared ones take the nearest axes.
         orientation: e.g. ``"RAS"``: first axis to the right, second to the front, third upwards.
+        mask: ``(X, Y, Z)``, turned alike.
 
     Returns:
-        a view of the array, with the affine that belongs to it.
+        a view of the array, with the affine that belongs to it, and the mask.
 
     Example:
         >>> image = orient(np.arange(8).reshape(2, 2, 2), np.diag([-1.0, 1, 1, 1]), "RAS")
@@ -75,4 +78,5 @@ def orient(array: NDArray[Any], affine: NDArray[Any], orientation: str) -> Image
     nibabel: Any = nib.orientations
     change = nibabel.ornt_transform(nibabel.io_orientation(affine), nibabel.axcodes2ornt(tuple(orientation)))
     turned = nibabel.apply_orientation(array, change)
-    return Image(turned, np.asarray(affine, np.float64) @ nibabel.inv_ornt_aff(change, array.shape))
+    valid = None if mask is None else nibabel.apply_orientation(mask, change).astype(np.float32)
+    return Image(turned, np.asarray(affine, np.float64) @ nibabel.inv_ornt_aff(change, array.shape), valid)

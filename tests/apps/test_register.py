@@ -103,8 +103,8 @@ def test_samples_are_written_as_uncertainty_and_taken_away_again(pair: list[obje
 
 
 BAD_VALUES = [
-    ("fixed", "nowhere.nii.gz", r"fixed image nowhere\.nii\.gz does not exist; correct the path"),
-    ("moving", "nowhere.nii.gz", r"moving image nowhere\.nii\.gz does not exist"),
+    ("fixed", "nowhere.nii.gz", r"fixed image /.*/nowhere\.nii\.gz does not exist; correct the path"),
+    ("moving", "nowhere.nii.gz", r"moving image /.*/nowhere\.nii\.gz does not exist"),
     ("bundle", "nowhere", r"bundle nowhere is no folder of a bundle; give one, or a name of: .*morphseek_phantom"),
     ("affine", "nowhere.txt", r"affine nowhere\.txt does not exist"),
     ("affine", "True", r"affine True does not exist"),
@@ -135,6 +135,12 @@ BAD_VALUES = [
     ("max_memory", "-8G", "max_memory must be a size such as 8G or 900M, got '-8G'"),
     ("max_memory", "8", "max_memory must be a size such as 8G or 900M, got '8'"),
     ("max_memory", "20M", r"max_memory is .*, the registration needs an estimated .* even on the coarsest grids"),
+    ("fixed_mask", "nowhere.nii", r"fixed mask nowhere\.nii does not exist; correct the path"),
+    ("moving_mask", "nowhere.nii", r"moving mask nowhere\.nii does not exist; correct the path"),
+    ("initial_transform", "nowhere.h5", "initial_transform takes the place of affine, got affine off too; give one"),
+    ("fixed_points", "p.csv", "fixed_points goes with moving_points, the same landmarks line by line; give both"),
+    ("moving_points", "p.csv", "fixed_points goes with moving_points, the same landmarks line by line; give both"),
+    ("space", "RAS", "space is that of fixed_points and moving_points, got RAS alone; leave it out"),
     ("transforms", "itk,minc", "transforms must be of itk, .*, got 'minc'; write --transforms itk,greedy"),
     ("report", "maybe", "report must be True or False, got 'maybe'"),
 ]
@@ -230,6 +236,25 @@ class TestAffine:
     def test_an_image_is_no_affine(self, pair: list[object], scans: Path, tmp_path: Path) -> None:
         error = run(*pair, "--out", tmp_path, *QUICK, "--affine", scans / "fixed.nii.gz").error
         assert "fixed.nii.gz must be an image of displacements" in error
+
+
+def test_contrasts_masks_a_start_and_landmarks(scans: Path, done: tuple[Outcome, Path], tmp_path: Path) -> None:
+    image: Any = nib.load(scans / "fixed.nii.gz")
+    nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), tmp_path / "mask.nii.gz")
+    (tmp_path / "points.csv").write_text("x,y,z\n80,90,100\n100,100,90\n")
+    fixed, moving = (f"{scans / name}.nii.gz,{scans / name}.nii.gz" for name in ("fixed", "moving"))
+    points = tmp_path / "points.csv"
+    outcome = run(
+        "--fixed", fixed, "--moving", moving, "--out", tmp_path / "out", *QUICK, "--affine", "auto", "--steps", 0,
+        "--refine", 1, "--initial_transform", done[1] / "transform.h5", "--fixed_mask", tmp_path / "mask.nii.gz",
+        "--fixed_points", points, "--moving_points", points, "--space", "RAS",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome
+    assert names(tmp_path / "out") == FILES | {"warped_2.nii.gz"}
+    record = json.loads((tmp_path / "out/result.json").read_text())
+    assert record["landmarks"]["count"] == 2 and record["fixed"]["mask"] == str(tmp_path / "mask.nii.gz")
+    assert record["moving"]["contrasts"] == [str(scans / "moving.nii.gz")] * 2
+    assert record["affine"]["start"] == str(done[1] / "transform.h5") and "initial" in record["metrics"]
 
 
 def empty(weights: Path) -> None:

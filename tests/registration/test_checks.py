@@ -49,10 +49,12 @@ def make_pair(image: Tensor, by_headers: Tensor | None = None, affine: Any = Non
         view=whole(image[:, :1]),
         aligned=whole(image[:, :1]),
         by_headers=whole(image[:, :1] if by_headers is None else by_headers),
-        oriented=(scanned, scanned),
+        still=whole(image[:, 1:]),
+        contrasts=((scanned,), (scanned,)),
         mirrored=None,
         grid=Grid((image.shape[2], image.shape[3], image.shape[4]), place),
         affine=np.eye(4) if affine is None else affine,
+        initial=None,
         start="",
         fixed=prepared,
         moving=prepared,
@@ -88,7 +90,7 @@ def test_the_edge_of_what_was_scanned_makes_nothing_similar() -> None:
     crop = 0.5 + 0.05 * torch.rand(2, 1, 16, 16, 16, generator=generator)
     image = F.pad(crop, [8] * 6).transpose(0, 1)  # two unrelated crops, dark beyond
     pair = make_pair(image)
-    pair = pair._replace(oriented=(Image(np.zeros(SIZE), pair.grid.affine @ turned((0, 0, 0), (8, 8, 8))),) * 2)
+    pair = pair._replace(contrasts=((Image(np.zeros(SIZE), pair.grid.affine @ turned((0, 0, 0), (8, 8, 8))),),) * 2)
     assert float(local_correlation(image[:, 1:], image[:, :1], foreground(image[:, 1:]))) > 0.5
     assert similarity_after(pair, torch.zeros(1, 3, 32, 32, 32)) < 0.05
 
@@ -139,9 +141,9 @@ class TestCoverage:
     def test_only_tissue_is_asked(self) -> None:
         fixed = torch.zeros(1, 1, *SIZE)
         fixed[:, :, :4] = 1
-        pair = self.pair._replace(image=torch.cat([texture(), fixed], 1))
+        pair = self.pair._replace(still=whole(fixed))
         assert coverage(pair, scan((8, 16, 16)), None) == 100
-        assert coverage(pair._replace(image=torch.zeros(1, 2, *SIZE)), scan(), None) == 0  # no tissue at all
+        assert coverage(pair._replace(still=whole(torch.zeros(1, 1, *SIZE))), scan(), None) == 0  # no tissue at all
 
 
 class TestChecks:

@@ -8,24 +8,28 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.scan import read_scan
+from morphseek_monai.fields import warp
 from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.inference.instance_optimisation import Optimised, optimise
+from morphseek_monai.inference.similarity import contrasts_differ
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration import fit as fit_module
 from morphseek_monai.registration.fit import Fitted, fit_field
 from morphseek_monai.registration.memory import plan as memory
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.pair import NetworkPair, pair_scans
+from morphseek_monai.registration.prepare.scan_set import ScanSet
 from morphseek_monai.registration.register import register
 
 from ..scenes import Brains
 
 
 def pair_of(fixed: Any, moving: Any, model: RegistrationModel) -> NetworkPair:
-    return pair_scans(read_scan(fixed, "fixed image"), read_scan(moving, "moving image"), model, "off")
+    return pair_scans(ScanSet(read_scan(fixed)), ScanSet(read_scan(moving)), model, "off")
 
 
 def fit(pair: NetworkPair, ddf: torch.Tensor | None) -> Fitted:
@@ -64,7 +68,7 @@ def test_the_more_similar_start_is_taken(
     monkeypatch.setattr(fit_module, "optimise", blind)
     found = fit(pair, ddf)
     assert found.record["optimiser"]["start"] == "network"
-    field, on_network = found.fields(pair)
+    field, _, on_network = found.fields(pair, pair.grid)
     inner = (slice(None), slice(16, 32), slice(16, 32), slice(16, 32))
     assert float((field[0][inner] - torch.tensor([3.0, 0, 0]).view(3, 1, 1, 1)).abs().mean()) < 0.2
     assert on_network.shape == ddf.shape
@@ -101,6 +105,21 @@ def test_the_unit_of_length_does_not_matter(brains: Brains, model: RegistrationM
     for unit in (0.1, 1.0, 10.0):
         affine = np.diag([unit, unit, unit, 1.0]) @ brains.affine
         found = fit(pair_of(brains.image(0, affine), brains.image(1, affine), model), None)
-        fields.append(found.fields(pair_of(brains.image(0, affine), brains.image(1, affine), model))[0])
+        fields.append(found.ddf)
     for other in (fields[0], fields[2]):
         assert float((other - fields[1]).abs().max()) < 0.05  # voxels
+
+
+def test_the_network_does_not_hide_that_contrasts_differ(brains: Brains, model: RegistrationModel) -> None:
+    texture = np.random.default_rng(0).normal(size=brains.arrays[0].shape)
+    texture = ndimage.gaussian_filter(texture + texture[::-1], 1.5)  # the halves mirror each other
+    other = np.where(np.arange(len(texture)).reshape(-1, 1, 1) < len(texture) // 2, texture, -texture)
+    scans = (500 + 100 * (values / texture.std()).clip(-4, 4) for values in (texture, other))
+    pair = pair_of(*(nib.Nifti1Image(values.astype(np.float32), brains.affine) for values in scans), model)
+    size = pair.grid.size
+    mirrored = torch.zeros(1, 3, *size)
+    half = torch.arange(size[0]).flip(0) - torch.arange(size[0])
+    mirrored[:, 0] = torch.where(half < 0, half, 0).view(-1, 1, 1)
+    seen = warp(pair.view.image, mirrored)
+    assert contrasts_differ(pair.image[:, 1:], pair.view.image) and not contrasts_differ(pair.image[:, 1:], seen)
+    assert fit(pair, mirrored).record["optimiser"]["force"] == "MIND"

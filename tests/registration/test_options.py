@@ -53,6 +53,7 @@ def test_unknown_options_are_named() -> None:
         ({"frame": "first"}, "frame must be a whole number or None, got 'first'"),
         ({"steps": 1.5}, "steps must be a whole number or a word or None, got 1.5"),
         ({"affine": True}, "affine must be a word, got True"),
+        ({"fixed_mask": True}, "fixed_mask must be a word or None, got True"),
     ],
 )
 def test_wrong_types_say_where(values: dict[str, Any], words: str) -> None:
@@ -62,4 +63,5 @@ def test_wrong_types_say_where(values: dict[str, Any], words: str) -> None:
 
 def test_words_that_look_like_numbers_stay_words() -> None:
     options = make_options({"affine": 12, "max_memory": 4000000000, "bundle": 7, "steps": "auto"}, "here")
+    assert make_options({"moving_mask": 20240101}, "here").moving_mask == "20240101"
     assert (options.affine, options.max_memory, options.bundle, options.steps) == ("12", "4000000000", "7", "auto")

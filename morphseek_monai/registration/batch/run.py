@@ -23,9 +23,11 @@ from morphseek_monai.base.records import write_json
 from morphseek_monai.data.scans.scan import Scan, read_scan
 from morphseek_monai.evaluation.pair import score_labels
 
+from ...spatial.format_names import split_format
 from ..interchange import requested, write_formats
 from ..models.bundles import choose_bundle
 from ..models.model import RegistrationModel, choose_device, load_model
+from ..options import FILE_OPTIONS
 from ..register import register
 from .summary import ERROR, PAIR, RESULT, summarise
 from .table import PairRow
@@ -132,7 +134,8 @@ class _Worker:
         options, scans = row.options, []
         if options.bundle is None and "auto" in options.modalities:
             roles = ("fixed image", "moving image")
-            scans = [read_scan(p, role, f) for p, role, f in zip((row.fixed, row.moving), roles, options.frames)]
+            first = [one if isinstance(one, str) else one[0] for one in (row.fixed, row.moving)]
+            scans = [read_scan(p, role, f) for p, role, f in zip(first, roles, options.frames)]
         root = str(choose_bundle(options.bundle, scans, options.modalities).resolve())
         device = options.device
         if device == "auto" and torch.cuda.is_available():
@@ -163,8 +166,10 @@ class _Worker:
 
 def _key(row: PairRow) -> dict[str, Any]:
     """What the results of a pair follow from, but for the weights, in plain types."""
-    files = [row.fixed, row.moving, row.fixed_label, row.moving_label]
-    files += [row.options.affine] if os.path.isfile(row.options.affine) else []
+    files = [path for one in (row.fixed, row.moving) for path in ([one] if isinstance(one, str) else one)]
+    files += [row.fixed_label, row.moving_label]
+    given = [getattr(row.options, name) for name in ("affine", *FILE_OPTIONS)]
+    files += [path for one in given if one is not None and os.path.isfile(path := split_format(one)[1])]
     return {"files": [None if path is None else [path, *_state(Path(path))] for path in files], **asdict(row.options)}
 
 

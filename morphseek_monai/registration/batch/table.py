@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.files import require_file
 
-from ..options import RegisterOptions, make_options, text_options
+from ...spatial.format_names import split_format
+from ..options import FILE_OPTIONS, RegisterOptions, make_options, text_options
 
 __all__ = ["PairRow", "folder_name", "read_pairs"]
 
@@ -28,16 +29,16 @@ class PairRow(NamedTuple):
 
     Attributes:
         name: of its folder, unique in the table.
-        fixed: path of the fixed image.
-        moving: path of the moving image.
+        fixed: path of the fixed image, or of several contrasts.
+        moving: path of the moving image, likewise.
         fixed_label: path of its label map, or None.
         moving_label: likewise, both or none.
         options: how to register it.
     """
 
     name: str
-    fixed: str
-    moving: str
+    fixed: str | tuple[str, ...]
+    moving: str | tuple[str, ...]
     fixed_label: str | None
     moving_label: str | None
     options: RegisterOptions
@@ -91,10 +92,11 @@ def _row(table: Path, line: int, cells: dict[Any, Any], defaults: Mapping[str, A
     if None in cells:
         raise DataError(f"{where} has more cells than the header; quote cells that hold commas")
     filled = {name: text for name, text in _filled(cells).items() if text}
-    files = [_beside(table, filled.pop(name, None)) for name in FILES]
-    fixed, moving, fixed_label, moving_label = files
-    if fixed is None or moving is None:
-        raise DataError(f"{where} names no {'fixed' if fixed is None else 'moving'} image; fill the cell")
+    for role in FILES[:2]:
+        if role not in filled:
+            raise DataError(f"{where} names no {role} image; fill the cell")
+    fixed, moving = (_contrasts(table, filled.pop(role)) for role in FILES[:2])
+    fixed_label, moving_label = (_beside(table, filled.pop(name, None)) for name in FILES[2:])
     if (fixed_label is None) != (moving_label is None):
         raise DataError(f"{where} names one of fixed_label and moving_label; give both or none")
     name = filled.pop("name", None)
@@ -102,16 +104,25 @@ def _row(table: Path, line: int, cells: dict[Any, Any], defaults: Mapping[str, A
         raise DataError(f"{where}: name must be a folder name of letters, digits and _.+=@-, got {name!r}; correct it")
     texts = text_options()
     own: dict[str, Any] = {option: text if option in texts else _value(text) for option, text in filled.items()}
-    for option in ("affine", "bundle"):
+    for option in ("affine", "bundle", *FILE_OPTIONS):
         if option in own and own[option] not in KEYWORDS:
-            beside = str(_beside(table, str(own[option])))
-            own[option] = beside if os.path.exists(beside) else own[option]  # else a bundle's name
+            form, path = split_format(str(own[option]))
+            beside = str(_beside(table, path))
+            if os.path.exists(beside) or option in FILE_OPTIONS:  # else a bundle's name
+                own[option] = f"{form}:{beside}" if form else beside
     options = make_options({**defaults, **own}, where)
-    return PairRow(name or _default_name(fixed, moving), fixed, moving, fixed_label, moving_label, options)
+    first = [one if isinstance(one, str) else one[0] for one in (fixed, moving)]
+    return PairRow(name or _default_name(*first), fixed, moving, fixed_label, moving_label, options)
 
 
 def _filled(cells: Mapping[Any, Any]) -> dict[str, str]:
     return {name: (text or "").strip() for name, text in cells.items() if name is not None}
+
+
+def _contrasts(table: Path, text: str) -> str | tuple[str, ...]:
+    """A path, or those of several contrasts: a comma may be part of a name."""
+    whole, parts = str(_beside(table, text)), tuple(str(_beside(table, part.strip())) for part in text.split(","))
+    return parts if len(parts) > 1 and os.path.exists(parts[0]) and not os.path.exists(whole) else whole
 
 
 def _beside(table: Path, text: str | None) -> str | None:

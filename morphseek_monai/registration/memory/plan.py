@@ -46,6 +46,8 @@ _PEAKS = (
     _Peak(12, 12, 52, 12, 0.5),  # the field on the fixed grid, and its inverse
     _Peak(28, 8, 28, 0, 0.5),  # warped image and report: on the fixed grid
 )
+# bytes per voxel of the same grids for one more contrast or mask: prepared and continued; images, their means, a level
+_MORE = (8, 8, 0, 32)
 _LIBRARIES = 100 * 2**20  # what is loaded on first use, matplotlib above all
 _WORKSPACE = 1.25  # convolutions on the CPU reorder their inputs
 _SAMPLES = 48  # per voxel of the network's grid: mean and squares of the fields, the best and the newest one
@@ -92,7 +94,12 @@ class MemoryPlan(NamedTuple):
 
 
 def plan_memory(
-    fixed: Grid, moving: Grid, model: RegistrationModel, options: InferenceOptions, limit: str | int | None
+    fixed: Grid,
+    moving: Grid,
+    model: RegistrationModel,
+    options: InferenceOptions,
+    limit: str | int | None,
+    more: int = 0,
 ) -> MemoryPlan:
     """Estimate the peak and, where it exceeds the limit, coarsen the field's grid, then the network's.
 
@@ -106,6 +113,7 @@ def plan_memory(
         model: loaded bundle.
         options: what else is computed.
         limit: bytes or ``"8G"`` for the whole process; None takes what it holds and what is free.
+        more: further contrasts, and masks, that are resampled and compared beside the images.
 
     Raises:
         DataError: not even the coarsest grids fit.
@@ -113,7 +121,7 @@ def plan_memory(
     allowed = available_memory() if limit is None else parse_memory(limit)
     free_on_gpu = torch.cuda.mem_get_info(model.device)[0] if model.device.type == "cuda" else 0
     tried: list[_Candidate] = []
-    for candidate in _candidates(fixed, moving, model, options):
+    for candidate in _candidates(fixed, moving, model, options, more):
         tried.append(candidate)
         if (not allowed or candidate.host <= allowed) and candidate.gpu <= free_on_gpu:
             return MemoryPlan(
@@ -143,7 +151,9 @@ class _Candidate(NamedTuple):
     gpu: int
 
 
-def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, options: InferenceOptions) -> Iterator[_Candidate]:
+def _candidates(
+    fixed: Grid, moving: Grid, model: RegistrationModel, options: InferenceOptions, more: int
+) -> Iterator[_Candidate]:
     """From the finest to the coarsest; the field, which is only interpolated, is given up before the network's grid."""
     full = _network_grid(fixed, model)
     for factor in (1.0, 1.5, 2.0):
@@ -152,7 +162,8 @@ def _candidates(fixed: Grid, moving: Grid, model: RegistrationModel, options: In
         gpu = maps if model.device.type == "cuda" else 0
         for field in (1, 2, 4):
             grid = fixed.coarsened(field) if field > 1 else fixed
-            host = _host_bytes((fixed, moving, grid), _optimiser_voxels(fixed, moving, options, factor), maps - gpu)
+            voxels = _optimiser_voxels(fixed, moving, options, factor)
+            host = _host_bytes((fixed, moving, grid), voxels, maps - gpu, more)
             yield _Candidate(field, factor, grid, network, host, gpu)
 
 
@@ -178,11 +189,12 @@ def _optimiser_voxels(fixed: Grid, moving: Grid, options: InferenceOptions, fact
     return int(min(math.prod((np.array(fixed.size) / shrink).tolist()), MOST_VOXELS) / factor**3)
 
 
-def _host_bytes(grids: tuple[Grid, Grid, Grid], optimiser: int, feature_maps: int) -> int:
+def _host_bytes(grids: tuple[Grid, Grid, Grid], optimiser: int, feature_maps: int, more: int) -> int:
     counts = [math.prod(grid.size) for grid in grids] + [optimiser]
     peak = max(
-        sum(count * size for count, size in zip(counts, bytes_of[:4])) + feature_maps * bytes_of.feature_maps
-        for bytes_of in _PEAKS
+        sum(count * (size + more * _MORE[i] * (size > 0)) for i, (count, size) in enumerate(zip(counts, peak_of[:4])))
+        + feature_maps * peak_of.feature_maps
+        for peak_of in _PEAKS
     )
     return resident_memory() + _LIBRARIES + int(peak)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from morphseek_monai.registration.prepare.mask import foreground_of
 from morphseek_monai.registration.prepare.network_grid import foreground_ends
-from morphseek_monai.registration.prepare.resample import FINEST, onto_grid
+from morphseek_monai.registration.prepare.resample import FINEST, mask_on, onto_grid
 from morphseek_monai.space.grid import Grid
 from morphseek_monai.space.image import Image
 from morphseek_monai.spatial.point_map import PointMap, inside, interpolate, slabs
@@ -25,15 +27,17 @@ class FinestPair(NamedTuple):
     """A pair on a grid along the fixed image's own axes.
 
     Attributes:
-        moving: ``(1, 1, X, Y, Z)`` in [0, 1], aligned, its border continued beyond what was scanned.
+        moving: ``(1, C, X, Y, Z)`` in [0, 1], a channel per contrast, aligned, continued beyond what was scanned.
         fixed: same shape.
-        valid: same shape, 1 where ``moving`` was scanned.
-        grid: of all three, RAS mm.
+        valid: ``(1, 1, X, Y, Z)``, 1 where ``moving`` was scanned and counts.
+        counts: same shape, 1 where ``fixed`` counts; None without masks.
+        grid: of all of them, RAS mm.
     """
 
     moving: Tensor
     fixed: Tensor
     valid: Tensor
+    counts: Tensor | None
     grid: Grid
 
 
@@ -45,7 +49,7 @@ def finest_grid(fixed: Image, moving_spacing: NDArray[np.float64], coarser: floa
         moving_spacing: ``(3,)`` mm.
         coarser: factor on the spacing, to save memory.
     """
-    ends = foreground_ends(fixed.array > DARK)
+    ends = foreground_ends(foreground_of(fixed, DARK))
     size = np.array(fixed.array.shape)
     first = np.maximum(np.floor(ends[0]) - MARGIN, 0).astype(int)
     last = np.minimum(np.ceil(ends[1]) + MARGIN, size - 1).astype(int)
@@ -61,26 +65,33 @@ def finest_grid(fixed: Image, moving_spacing: NDArray[np.float64], coarser: floa
     return Grid.from_size(voxels, fixed.affine @ place)
 
 
-def finest_pair(fixed: Image, moving: Image, affine: NDArray[np.float64], grid: Grid) -> FinestPair:
-    """Bring both images onto the grid, the moving one by the affine.
+def finest_pair(fixed: Sequence[Image], moving: Sequence[Image], points: PointMap, grid: Grid) -> FinestPair:
+    """Bring both scans onto the grid.
 
     Args:
-        fixed: prepared to [0, 1], RAS mm.
+        fixed: its contrasts on one grid, prepared to [0, 1], RAS mm; the first with the mask of all.
         moving: likewise.
-        affine: ``(4, 4)``, RAS mm of the fixed -> RAS mm of the moving image.
+        points: of the fixed -> of the moving image.
         grid: as :func:`finest_grid` chose it.
     """
-    fixed_values = onto_grid(fixed, grid, np.eye(4))
-    ratio = np.clip(np.round(grid.spacing.min() / moving.grid.spacing), 1, FINEST).astype(int)
-    image = _block_means(moving, ratio) if ratio.max() > 1 else moving
-    volume = torch.from_numpy(np.ascontiguousarray(image.array, dtype=np.float32))[None, None]
-    moving_values, valid = torch.empty(1, 1, *grid.size), torch.empty(1, 1, *grid.size)
-    by_affine = PointMap((affine,))
+    ratio = np.clip(np.round(grid.spacing.min() / moving[0].grid.spacing), 1, FINEST).astype(int)
+    masks = [] if moving[0].mask is None else [Image(moving[0].mask, moving[0].affine)]
+    images = [_block_means(image, ratio) if ratio.max() > 1 else image for image in (*moving, *masks)]
+    volume = torch.from_numpy(np.stack([np.asarray(image.array, dtype=np.float32) for image in images]))[None]
+    values, valid = torch.empty(1, len(moving), *grid.size), torch.empty(1, 1, *grid.size)
     for part in slabs(grid):
-        where = by_affine.places(grid, part, image.affine)
-        moving_values[0, :, part] = interpolate(volume, where, None)
+        where = points.places(grid, part, images[0].affine)
+        found = interpolate(volume, where, None)
+        values[0, :, part] = found[: len(moving)]
         valid[0, 0, part] = inside(where, volume.shape[2:]).float()
-    return FinestPair(moving_values, torch.from_numpy(fixed_values)[None, None], valid, grid)
+        if masks:
+            valid[0, 0, part] *= found[-1] > 0.5
+    fixed_values = np.stack([onto_grid(image, grid, np.eye(4)) for image in fixed])
+    mask = mask_on(fixed[0], grid, np.eye(4))
+    counts = None if mask is None else torch.from_numpy(mask)[None, None]
+    if counts is None and masks:
+        counts = torch.ones_like(valid)
+    return FinestPair(values, torch.from_numpy(fixed_values)[None], valid, counts, grid)
 
 
 def _block_means(image: Image, ratio: NDArray[np.int_]) -> Image:

@@ -49,7 +49,13 @@ def background(array: NDArray[Any]) -> float | None:
     return value if bordered and float(array.min()) < value else None
 
 
-def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationModel, role: str) -> PreparedImage:
+def prepare_intensity(
+    array: NDArray[Any],
+    modality: str,
+    model: RegistrationModel,
+    role: str,
+    mask: NDArray[np.bool_] | None = None,
+) -> PreparedImage:
     """Scale one image.
 
     Args:
@@ -57,6 +63,7 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
         modality: ``"mr"``, ``"ct"``, or ``"auto"`` to guess.
         model: whose bundle says how.
         role: of the image, for the message.
+        mask: where it counts, ``(X, Y, Z)``: the rest becomes 0, and has no part in the scaling. None for everywhere.
 
     Raises:
         DataError: the modality is unknown, the bundle was not made for it, or no contrast is left.
@@ -71,6 +78,25 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
             f"{role} is {'taken for ' if guessed else ''}{modality}, bundle {model.name} was made for {known};"
             f" choose another --bundle, or set --{role.split()[0]}_modality"
         )
+    if mask is None:
+        scaled, notices = _scaled(array, modality, model, role)
+    else:
+        scaled = np.zeros(array.shape, dtype=np.float32)
+        ends = [np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))[[0, -1]] for axis in range(3)]
+        box = tuple(slice(first, last + 1) for first, last in ends)  # around a small mask there is too much of nothing
+        inside = mask[box]
+        found, notices = _scaled(np.where(inside, array[box], array[mask].min()), modality, model, role)
+        scaled[box] = np.where(inside, found, 0)
+    if modality == "ct" and array.min() >= 0:
+        notices = (f"{role} is taken as ct but has no negative value, air has -1000 Hounsfield units: is it shifted?",)
+    done = f"{modality}{' (guessed)' if guessed else ''}: {model.intensity[modality][1]}"
+    return PreparedImage(scaled, modality, done, notices)
+
+
+def _scaled(
+    array: NDArray[Any], modality: str, model: RegistrationModel, role: str
+) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    """In [0, 1], and remarks."""
     transform, description = model.intensity[modality]
     notices: tuple[str, ...] = ()
     around = background(array) if modality == "mr" else None
@@ -90,7 +116,4 @@ def prepare_intensity(array: NDArray[Any], modality: str, model: RegistrationMod
             f"{role} has no contrast as {modality} ({description} gives {low:g} to {high:g}); set its modality, or crop"
             " it to the anatomy"
         )
-    if modality == "ct" and array.min() >= 0:
-        notices = (f"{role} is taken as ct but has no negative value, air has -1000 Hounsfield units: is it shifted?",)
-    done = f"{modality}{' (guessed)' if guessed else ''}: {description}"
-    return PreparedImage(scaled, modality, done, notices)
+    return scaled, notices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,8 @@ class View(NamedTuple):
     """What one scan shows on a grid.
 
     Attributes:
-        image: ``(1, 1, D, H, W)`` in [0, 1], its border continued beyond what was scanned.
-        valid: same shape, 1 where it was scanned, else 0.
+        image: ``(1, C, D, H, W)`` in [0, 1], a channel per contrast, continued beyond what was scanned and counts.
+        valid: ``(1, 1, D, H, W)``, 1 where it was scanned and counts, else 0.
     """
 
     image: Tensor
@@ -31,21 +32,32 @@ class View(NamedTuple):
 
     @property
     def alone(self) -> Tensor:
-        """The image, 0 beyond what was scanned: what a network gets."""
-        return self.image * self.valid
+        """The first contrast, 0 beyond what was scanned and counts: what a network gets."""
+        return self.image[:, :1] * self.valid
 
 
-def view_on(image: Image, grid: Grid, matrix: NDArray[np.float64], device: torch.device) -> View:
-    """See an image on a grid; the arguments are those of :func:`onto_grid`."""
+def view_on(images: Sequence[Image], grid: Grid, points: PointMap, device: torch.device) -> View:
+    """See a scan on a grid.
+
+    Args:
+        images: its contrasts on one grid, the first with the mask of all.
+        grid: as for :func:`onto_grid`.
+        points: likewise.
+        device: of the result.
+    """
+    first = images[0]
     valid = torch.empty(1, 1, *grid.size)
-    by_affine = PointMap((matrix,))
     for part in slabs(grid):
-        valid[0, 0, part] = inside(by_affine.places(grid, part, image.affine), image.array.shape).float()
-    return View(as_tensor(onto_grid(image, grid, matrix, None), device=device), valid.to(device))
+        valid[0, 0, part] = inside(points.places(grid, part, first.affine), first.array.shape).float()
+    mask = mask_on(first, grid, points)
+    if mask is not None:
+        valid[0, 0] *= torch.from_numpy(mask)
+    seen = (onto_grid(image, grid, points, None) for image in images)
+    return View(as_tensor(*seen, device=device), valid.to(device))
 
 
 def onto_grid(
-    image: Image, grid: Grid, matrix: NDArray[np.float64], outside: float | None = 0.0
+    image: Image, grid: Grid, points: PointMap | NDArray[np.float64], outside: float | None = 0.0
 ) -> NDArray[np.float32]:
     """Resample an image onto a grid, averaging where the grid is coarser than the image.
 
@@ -55,7 +67,7 @@ def onto_grid(
     Args:
         image: prepared to [0, 1].
         grid: where, in the coordinates of ``image.affine``.
-        matrix: ``(4, 4)``, points of ``grid`` -> points of the image.
+        points: of ``grid`` -> of the image; a matrix ``(4, 4)`` will do.
         outside: value beyond the image; None continues its border.
 
     Returns:
@@ -64,10 +76,24 @@ def onto_grid(
     finest = image.grid.spacing.min()
     times = np.clip(np.round(grid.spacing / finest), 1, FINEST).astype(int)
     fine = grid.subdivided(times)
-    sampled = resample(image.array, image.affine, PointMap((matrix,)), fine, outside=outside)
+    where = points if isinstance(points, PointMap) else PointMap((points,))
+    sampled = resample(image.array, image.affine, where, fine, outside=outside)
     x, y, z = grid.size
     blocks = sampled.reshape(x, times[0], y, times[1], z, times[2])
     return np.asarray(blocks.mean(axis=(1, 3, 5)), dtype=np.float32)
+
+
+def mask_on(image: Image, grid: Grid, points: PointMap | NDArray[np.float64]) -> NDArray[np.float32] | None:
+    """Where an image counts on a grid, 1 or 0, by more than the half of a voxel; None without a mask.
+
+    Args:
+        image: with its mask.
+        grid: as for :func:`onto_grid`.
+        points: likewise.
+    """
+    if image.mask is None:
+        return None
+    return (onto_grid(Image(image.mask, image.affine), grid, points) > 0.5).astype(np.float32)
 
 
 def own_grid(image: Image, foreground: NDArray[np.bool_], spacing: NDArray[Any]) -> Grid:

@@ -14,7 +14,10 @@ from .panels import IMAGES, Panels
 from .pictures import data_uri, gradient
 from .planes import PLANES
 
-STAGES = {"before": "by the headers", "affine": "after the affine", "after": "registered"}
+STAGES = {
+    "before": "by the headers", "affine": "after the affine", "initial": "by the initial transform",
+    "after": "registered",
+}  # fmt: skip
 
 
 def make_page(content: ReportContent, panels: Panels) -> str:

@@ -17,7 +17,7 @@ from morphseek_monai.spatial.formats.matrix import check_matrix
 from morphseek_monai.spatial.point_map import PointMap
 from morphseek_monai.spatial.transform import members, point_map
 
-__all__ = ["read_affine"]
+__all__ = ["check_affine_matrix", "read_affine"]
 
 Array = NDArray[np.float64]
 
@@ -52,17 +52,31 @@ def read_affine(path: str | os.PathLike[str], fixed: Grid | None = None, moving:
     if matrix is None:
         raise DataError(
             f"affine {path} must be linear, got a {_deformation(found)} in it; give the affine part alone, e.g. ANTs'"
-            " 0GenericAffine.mat"
+            " 0GenericAffine.mat, or to register the whole as --initial_transform"
         )
+    check_affine_matrix(path, matrix)
+    return matrix
+
+
+def check_affine_matrix(path: str | os.PathLike[str], matrix: Array, role: str = "affine") -> None:
+    """Refuse a matrix that no alignment is.
+
+    Args:
+        path: where it comes from, for the message.
+        matrix: ``(4, 4)``, RAS mm.
+        role: what it is, for the message.
+
+    Raises:
+        DataError: it is no affine matrix of finite numbers, has no inverse, or mirrors.
+    """
     check_matrix(Path(path), matrix)
     if np.linalg.cond(matrix[:3, :3]) > 1e6:
-        raise DataError(f"affine {path} must have an inverse, got {matrix[:3, :3].tolist()}; write it again")
+        raise DataError(f"{role} {path} must have an inverse, got {matrix[:3, :3].tolist()}; write it again")
     if np.linalg.det(matrix[:3, :3]) < 0:
         raise DataError(
-            f"affine {path} must not mirror, got the determinant {np.linalg.det(matrix[:3, :3]):.3g}; correct the"
+            f"{role} {path} must not mirror, got the determinant {np.linalg.det(matrix[:3, :3]):.3g}; correct the"
             " sign of an axis"
         )
-    return matrix
 
 
 def _deformation(found: Any) -> str:

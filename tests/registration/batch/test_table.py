@@ -69,6 +69,22 @@ def test_labels_affine_and_bundle_lie_beside_the_table_too(tmp_path: Path) -> No
     assert (second.options.affine, second.options.bundle) == ("off", "morphseek_phantom")
 
 
+def test_contrasts_masks_transforms_and_landmarks_lie_beside_the_table(tmp_path: Path) -> None:
+    for name in ("t1.nii", "m1.nii", "warp.nii"):
+        (tmp_path / name).touch()
+    table = write(
+        tmp_path,
+        "fixed,moving,fixed_mask,initial_transform,fixed_points,moving_points,space",
+        '"t1.nii, t2.nii","m1.nii,m2.nii",mask.nii,mrtrix:warp.nii,f.csv,m.csv,RAS',
+    )
+    (row,) = read_pairs(table)
+    assert row.fixed == (str(tmp_path / "t1.nii"), str(tmp_path / "t2.nii")) and row.name == "m1_to_t1"
+    options = row.options
+    assert (options.fixed_mask, options.moving_mask) == (str(tmp_path / "mask.nii"), None)
+    assert options.initial_transform == f"mrtrix:{tmp_path / 'warp.nii'}"
+    assert (options.fixed_points, options.space) == (str(tmp_path / "f.csv"), "RAS")
+
+
 def test_tables_of_spreadsheet_programs(tmp_path: Path) -> None:
     table = write(tmp_path, "fixed,moving,name", '"a, b.nii","m.nii",x', "", ",,", encoding="utf-8-sig")
     (row,) = read_pairs(table)

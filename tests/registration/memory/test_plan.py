@@ -75,6 +75,12 @@ def test_each_voxel_costs(small: RegistrationModel) -> None:
     assert 4 * (256**3 - 64**3) <= moving < 30 * (256**3 - 64**3)
 
 
+def test_each_contrast_costs(small: RegistrationModel) -> None:
+    options = InferenceOptions()
+    one, two, three = (plan_memory(cube(192), cube(64), small, options, None, more).bytes for more in (0, 1, 2))
+    assert two - one == three - two > 4 * 192**3  # images at least
+
+
 def test_what_more_is_searched_costs_where_the_network_is_the_peak(small: RegistrationModel) -> None:
     fixed = cube(48, 4.0)
     mean, samples = (plan(small, fixed, **s).bytes for s in ({}, {"samples": 8}))

@@ -121,3 +121,29 @@ def test_nothing_to_see(array: Any, modality: str, both: RegistrationModel) -> N
         warnings.simplefilter("error")
         with pytest.raises(DataError, match=rf"fixed image has no contrast as {modality} \(.*\); set its modality"):
             prepare_intensity(array, modality, both, "fixed image")
+
+
+class TestMasked:
+    def test_what_does_not_count_is_black_and_has_no_part(self, mr: Any, both: RegistrationModel) -> None:
+        mask = np.ones(mr.shape, bool)
+        mask[4:9, 5:12, 6:14] = False
+        other = np.where(mask, mr, 1e5 * np.random.default_rng(1).random(mr.shape) - 50)
+        found = [prepare_intensity(array, "mr", both, "fixed image", mask).array for array in (mr, other)]
+        np.testing.assert_array_equal(*found)
+        assert not found[0][~mask].any() and found[0].max() == 1
+
+    def test_a_small_region_has_its_own_contrast(self, mr: Any, both: RegistrationModel) -> None:
+        mask = np.zeros(mr.shape, bool)
+        mask[9:12, 9:12, 9:12] = True  # less than the brightest half percent, which a scaling leaves out
+        found = prepare_intensity(mr, "mr", both, "fixed image", mask).array
+        np.testing.assert_allclose(
+            np.corrcoef(found[mask], mr[mask])[0, 1], 1, atol=0.02
+        )
+        assert found[mask].max() > 0.99 and not found[~mask].any()
+
+    def test_a_ct_is_known_by_all_of_it(self, both: RegistrationModel) -> None:
+        array = np.full((20, 20, 20), -1000.0)
+        array[5:15, 5:15, 5:15] = np.random.default_rng(0).normal(30, 20, (10, 10, 10))
+        found = prepare_intensity(array, "auto", both, "moving image", array > -500)
+        assert found.modality == "ct" and found.notices == ()
+        np.testing.assert_allclose(found.array[10, 10, 10], (array[10, 10, 10] + 200) / 450, atol=1e-5)

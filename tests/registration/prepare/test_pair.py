@@ -14,6 +14,7 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.scan import Scan, read_scan
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.prepare.pair import NetworkPair, pair_scans
+from morphseek_monai.registration.prepare.scan_set import ScanSet
 from morphseek_monai.space.grid import Grid
 
 from ...scenes import Brains, centred, turned
@@ -28,7 +29,7 @@ def scans(brains: Brains) -> tuple[Scan, Scan]:
 
 @pytest.fixture(scope="module")
 def pair(scans: tuple[Scan, Scan], model: RegistrationModel) -> NetworkPair:
-    return pair_scans(*scans, model, "off")
+    return pair_scans(*map(ScanSet, scans), model, "off")
 
 
 def sampled(scan: Scan, pair: NetworkPair, matrix: Any) -> Any:
@@ -57,7 +58,7 @@ def test_a_given_affine_maps_fixed_to_moving_in_world_millimetres(
     scans: tuple[Scan, Scan], model: RegistrationModel
 ) -> None:
     given = turned((5, 0, -8), (20, -12, 6))
-    found = pair_scans(*scans, model, given)
+    found = pair_scans(*map(ScanSet, scans), model, given)
     assert alike(found.image[0, 0], sampled(scans[1], found, given)) > 0.97
     assert alike(found.by_headers.alone[0, 0], sampled(scans[1], found, np.eye(4))) > 0.97
     assert alike(found.image[0, 0], sampled(scans[1], found, np.linalg.inv(given))) < 0.8
@@ -68,10 +69,10 @@ def test_a_given_affine_maps_fixed_to_moving_in_world_millimetres(
 def test_a_file_is_the_same_as_its_matrix(scans: tuple[Scan, Scan], model: RegistrationModel, tmp_path: Path) -> None:
     given = turned((5, 0, -8), (20, -12, 6))
     np.savetxt(tmp_path / "a.txt", given)
-    by_file = pair_scans(*scans, model, tmp_path / "a.txt")
+    by_file = pair_scans(*map(ScanSet, scans), model, tmp_path / "a.txt")
     np.testing.assert_allclose(by_file.affine, given, atol=1e-9)
     assert by_file.start == str(tmp_path / "a.txt")
-    np.testing.assert_allclose(by_file.image, pair_scans(*scans, model, given).image, atol=1e-5)
+    np.testing.assert_allclose(by_file.image, pair_scans(*map(ScanSet, scans), model, given).image, atol=1e-5)
 
 
 def test_off_is_the_identity(pair: NetworkPair) -> None:
@@ -87,7 +88,7 @@ def test_off_is_the_identity(pair: NetworkPair) -> None:
 )
 def test_matrices_that_map_nothing(matrix: Any, scans: tuple[Scan, Scan], model: RegistrationModel) -> None:
     with pytest.raises(DataError, match=r"affine must be a \(4, 4\) matrix with positive determinant, RAS mm, got"):
-        pair_scans(*scans, model, matrix)
+        pair_scans(*map(ScanSet, scans), model, matrix)
 
 
 def test_turning_both_headers_changes_nothing_but_the_places(
@@ -95,14 +96,14 @@ def test_turning_both_headers_changes_nothing_but_the_places(
 ) -> None:
     rigid = turned((10, -8, 12), (300, 200, -100))
     turned_scans = [replace(scan, affine=rigid @ scan.affine) for scan in scans]
-    other = pair_scans(turned_scans[0], turned_scans[1], model, "off")
+    other = pair_scans(*map(ScanSet, turned_scans), model, "off")
     np.testing.assert_allclose(other.grid.affine, rigid @ pair.grid.affine, atol=1e-6)
     np.testing.assert_allclose(other.image, pair.image, atol=2e-5)
 
 
 def test_scans_are_not_changed(scans: tuple[Scan, Scan], model: RegistrationModel) -> None:
     before = [scan.array.copy() for scan in scans]
-    pair_scans(*scans, model, "off")
+    pair_scans(*map(ScanSet, scans), model, "off")
     for scan, array in zip(scans, before):
         np.testing.assert_array_equal(scan.array, array)
 
@@ -110,7 +111,7 @@ def test_scans_are_not_changed(scans: tuple[Scan, Scan], model: RegistrationMode
 def test_remarks_on_intensities_are_passed_on(scans: tuple[Scan, Scan], model: RegistrationModel) -> None:
     ct = replace(model, intensity={"ct": model.intensity["mr"]})
     positive = [replace(scan, array=scan.array.clip(0)) for scan in scans]
-    found = pair_scans(positive[0], positive[1], ct, "off", ("ct", "ct"))
+    found = pair_scans(*map(ScanSet, positive), ct, "off", ("ct", "ct"))
     assert [notice.split(" is taken as ct")[0] for notice in found.notices] == ["fixed image", "moving image"]
 
 
@@ -118,7 +119,7 @@ def test_remarks_on_intensities_are_passed_on(scans: tuple[Scan, Scan], model: R
 def test_a_coarser_pair_shows_the_same(
     factor: float, scans: tuple[Scan, Scan], pair: NetworkPair, model: RegistrationModel
 ) -> None:
-    coarse = pair_scans(*scans, model, "off", coarser=factor)
+    coarse = pair_scans(*map(ScanSet, scans), model, "off", coarser=factor)
     np.testing.assert_allclose(coarse.grid.spacing, factor * pair.grid.spacing)
     np.testing.assert_allclose(coarse.grid.centre, pair.grid.centre, atol=1e-6)
     assert all(n % model.network.stride == 0 for n in coarse.grid.size)
