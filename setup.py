@@ -12,7 +12,7 @@ VERSION = next(
 )
 TEST = [
     "pytest>=8",
-    "pytest-xdist>=3.5",
+    "pytest-xdist>=3.7",
     "SimpleITK>=2.3",
     "onnx>=1.16",
     "onnxruntime>=1.20",

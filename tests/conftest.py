@@ -60,6 +60,12 @@ def pytest_configure(config: pytest.Config) -> None:
         runpy.run_path(str(FORCED_AMP / "sitecustomize.py"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker begins one when the others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def keep_locale() -> Iterator[None]:
     """Readers of SimpleITK, an oracle, may leave the C locale, where Python takes text files for ASCII."""

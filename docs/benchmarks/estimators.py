@@ -1,11 +1,12 @@
 """How much of the truth a policy gradient tells, by how it is estimated.
 
-    python docs/benchmarks/estimators.py RUN --dataset_dir DATA [--pairs 4] [--groups 4] [--spread 0.25]
+    python docs/benchmarks/estimators.py RUN --dataset_dir DATA [--pairs 4] [--groups 4] [--spread 0.5]
 
 RUN is the folder of a run (see latent.py), whose last weights are taken. On the first refinement step of training pairs
 every estimator draws independent groups. The cosine of two groups is S / (S + N) of signal and noise; the other is with
 the gradient of the soft Dice, which knows every dimension. Both on the parameters of encoder and policy head, the only
-ones that the score of a latent reaches. The temperature makes the fields of all rows spread by as much.
+ones that the score of a latent reaches. Latents are drawn at the temperature at which their fields spread by `spread`
+voxels, too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from latent_measures import Step, mean_cosine, observe, steps_of
 from torch import Tensor
 
 from morphseek_monai.engines.grpo import around
-from morphseek_monai.losses import FieldSlope, GRPOLoss, SoftDiceLoss
+from morphseek_monai.losses import GRPOLoss, SoftDiceLoss, field_slope
 from morphseek_monai.networks import LatentPolicy, MorphSeekNet
 from morphseek_monai.rewards import DiceGain, LocalDiceGain
 
@@ -35,7 +36,7 @@ class Estimator(NamedTuple):
         size: samples in a group.
         action: what is credited, the "latent" or the "field".
         local: whether it is credited place by place.
-        pairs: whether noise is taken with both signs.
+        pairs: whether a latent's noise is taken with both signs; a field's always is.
         smooth: whether noise is averaged over 27 places, and brought back to its size.
         pooled: whether a place of the latent is judged by the 26 around it too.
     """
@@ -50,28 +51,29 @@ class Estimator(NamedTuple):
 
 ESTIMATORS = {
     "latent, one reward, J = 6 (the paper's)": Estimator(),
-    "J = 64": Estimator(64),
-    "pairs of opposite sign": Estimator(pairs=True),
-    "smooth noise": Estimator(smooth=True),
-    "latent, place by place": Estimator(local=True),
-    "own block only": Estimator(local=True, pooled=False),
-    "J = 64 ": Estimator(64, local=True),
+    "latent, one reward, J = 64": Estimator(64),
+    "latent, one reward, pairs of opposite sign": Estimator(pairs=True),
+    "latent, one reward, smooth noise": Estimator(smooth=True),
+    "latent, place by place, J = 6": Estimator(local=True),
+    "latent, place by place, J = 64": Estimator(64, local=True),
+    "latent, place by place, own block only": Estimator(local=True, pooled=False),
     "field, one reward, J = 6": Estimator(action="field"),
-    "pairs of opposite sign ": Estimator(action="field", pairs=True),
-    "pairs, smooth noise": Estimator(action="field", pairs=True, smooth=True),
+    "field, one reward, J = 64": Estimator(64, action="field"),
+    "field, voxel by voxel, J = 2": Estimator(2, action="field", local=True),
     "field, voxel by voxel, J = 6": Estimator(action="field", local=True),
-    "pairs of opposite sign  ": Estimator(action="field", local=True, pairs=True),
-    "one pair (J = 2)": Estimator(2, action="field", local=True, pairs=True),
 }
 
 
 def draw(estimator: Estimator, policy: LatentPolicy, tau: float, generator: torch.Generator) -> Tensor:
     """Latents ``(J, C, d, h, w)`` of a group."""
-    if not estimator.smooth:
-        return policy.sample(estimator.size, tau, generator, estimator.pairs)
-    noise = (policy.sample(estimator.size, 1.0, generator, estimator.pairs) - policy.mean) / policy.log_sigma.exp()
-    noise = F.avg_pool3d(noise, 3, stride=1, padding=1, count_include_pad=False)
-    return policy.latent(noise / noise.std(), tau)
+    noise = policy.noise(estimator.size, generator)
+    if estimator.pairs:
+        half = noise[: estimator.size // 2]
+        noise = torch.cat([half, -half])
+    if estimator.smooth:
+        noise = F.avg_pool3d(noise, 3, stride=1, padding=1, count_include_pad=False)
+        noise = noise / noise.std()
+    return policy.latent(noise, tau)
 
 
 def objective(
@@ -82,20 +84,20 @@ def objective(
     refined = network.act(encoding.skips, policy.mean, step.ddf, step.scale)
 
     def drawn(generator: torch.Generator) -> Tensor:
+        rate = LocalDiceGain(num_labels, 0.0) if estimator.local else DiceGain(num_labels)
         with torch.no_grad():
-            probe = network.act(encoding.skips, draw(estimator, policy, 1.0, generator), step.ddf, step.scale)
-            tau = spread / float((probe - refined).square().mean().sqrt())
-            latents = draw(estimator, policy, tau, generator)
-            fields = network.act(encoding.skips, latents, step.ddf, step.scale)
-            state = step.state(fields)
-            if estimator.local:
-                earned = LocalDiceGain(num_labels, 0.0)(state._replace(previous=refined))
+            state = step.state(refined)
+            state = state._replace(previous=refined) if estimator.local else state
+            if estimator.action == "field":
+                pairs = estimator.size // 2
+                slope = field_slope(lambda ddf: rate(state._replace(ddf=ddf)), refined, spread, pairs, generator)
             else:
-                earned = DiceGain(num_labels)(state)
+                probe = network.act(encoding.skips, draw(estimator, policy, 1.0, generator), step.ddf, step.scale)
+                tau = spread / float((probe - refined).square().mean().sqrt())
+                latents = draw(estimator, policy, tau, generator)
+                earned = rate(state._replace(ddf=network.act(encoding.skips, latents, step.ddf, step.scale)))
         if estimator.action == "field":
-            slope = FieldSlope(refined)
-            slope.add(fields, earned)
-            return -(slope.value() * refined).sum()
+            return -(slope * refined).sum()
         if estimator.local:
             size = latents.shape[2:]
             earned = around(earned, size) if estimator.pooled else F.adaptive_avg_pool3d(earned, list(size))
@@ -123,7 +125,7 @@ def measure(network: MorphSeekNet, steps: Sequence[Step], num_labels: int, group
             estimates = torch.stack([gradient(drawn(generator)) for _ in range(groups)])
             agreement.append(mean_cosine(estimates))
             towards.append(float((estimates @ dice).mean()))
-        lines.append(f"| {name.strip()} | {fmean(agreement):.3f} | {fmean(towards):.3f} |")
+        lines.append(f"| {name} | {fmean(agreement):.3f} | {fmean(towards):.3f} |")
         print(lines[-1], flush=True)
     return lines
 
@@ -136,7 +138,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=BUNDLE, help="that the plan was carried out with")
     parser.add_argument("--pairs", type=int, default=4, help="training pairs; default 4")
     parser.add_argument("--groups", type=int, default=4, help="groups drawn; default 4")
-    parser.add_argument("--spread", type=float, default=0.25, help="of the fields, in voxels; default 0.25")
+    parser.add_argument("--spread", type=float, default=0.5, help="of the fields, in voxels; default 0.5")
     args = parser.parse_args()
     run = load_run(args.run, args.bundle.resolve(), args.dataset_dir)
     steps = [steps_of(run.network, pair)[0] for pair in labelled_pairs(run.training, args.pairs, run.device)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.errors import DataError
 from ..base.files import require_scan
+from ..base.option_text import PathText
 from ..base.progress import progress
 from ..base.terminable import terminable
 from .register import check_options, require_writable
@@ -17,8 +18,8 @@ _OWN = ("affine", "frame", "fixed_frame", "moving_frame", "report", "transforms"
 
 
 def align_series(
-    series: str,
-    out: str,
+    series: PathText,
+    out: PathText,
     transform: str = "rigid",
     reference: int | None = None,
     interpolation: str = "bspline",

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.errors import DataError
 from ..base.files import require_scan
+from ..base.option_text import PathText
 from ..base.progress import progress
 from ..base.terminable import terminable
 from .register import check_options, require_writable
@@ -14,7 +15,7 @@ from .register import check_options, require_writable
 __all__ = ["segment"]
 
 
-def segment(image: str, atlases: str, out: str, fusion: str = "local", **options: Any) -> str:
+def segment(image: PathText, atlases: PathText, out: PathText, fusion: str = "local", **options: Any) -> str:
     """Label a scan by registering labelled images to it and fusing their labels.
 
     Takes every option of morphseek register; reports are not made unless asked for. Writes labels.nii.gz and

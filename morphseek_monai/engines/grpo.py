@@ -12,7 +12,7 @@ from torch import Tensor
 from morphseek_monai.engines.batch import Pair
 from morphseek_monai.engines.step import StepResult
 from morphseek_monai.engines.trainer import RefinementTrainer
-from morphseek_monai.losses import FieldSlope, Group
+from morphseek_monai.losses import Group, field_slope
 from morphseek_monai.networks import Encoding
 from morphseek_monai.rewards import Reward, RewardState
 
@@ -32,7 +32,7 @@ class GRPOTrainer(RefinementTrainer):
     contributes the terms that need no label.
 
     Logged beside the loss terms: ``reward`` (mean of the group), ``reward_spread`` (its standard deviation),
-    ``reward_best``, ``sigma`` (of the draw), and for ``action="field"`` ``spread`` (of the displacements, in voxels).
+    ``reward_best``, ``sigma``; for ``action="field"`` the reward of the mean alone.
 
     Args:
         reward: rates the trajectories of a step, without gradient.
@@ -45,15 +45,12 @@ class GRPOTrainer(RefinementTrainer):
             None (default) gives the whole trajectory its reward, as the paper does.
         action: what the policy term credits. ``"latent"`` (default, the paper's): the latent, by its log-density; local
             credit is averaged over the decoder's reach (27 places of the latent). ``"field"``: the displacements that
-            it was decoded to, by :class:`~morphseek_monai.losses.FieldSlope`, which teaches the decoder too and has
+            the mean latent decodes to, by :func:`~morphseek_monai.losses.field_slope` from ``trajectories // 2`` noise
+            fields; the step goes on from the mean, and nothing more is decoded. That teaches the decoder too and has
             far less noise (``docs/benchmarks/policy.md``). Its unit is the reward's own, so that a policy weight
             compares with the weight of the soft Dice.
-        spread: root mean square that the samples' displacements shall deviate by, along an axis, in voxels; the
-            temperature is then found anew for each step from one more trajectory, and ``tau`` not used. For
-            ``action="field"``: training changes what a latent moves, and samples that no longer cross a label's
-            border, or lie voxels from it, teach nothing or the wrong thing. 0.25 is what was tried; None (default)
-            keeps ``tau``.
-        pairs: draw the noise in pairs of opposite sign; see :meth:`~morphseek_monai.networks.LatentPolicy.sample`.
+        spread: standard deviation of a displacement, in voxels, for ``action="field"``. 0.5: a label changes at half a
+            voxel.
         kwargs: see :class:`RefinementTrainer`.
 
     Raises:
@@ -70,8 +67,7 @@ class GRPOTrainer(RefinementTrainer):
         chunk: int = 1,
         credit: Reward | None = None,
         action: str = "latent",
-        pairs: bool = False,
-        spread: float | None = None,
+        spread: float = 0.5,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -80,8 +76,8 @@ class GRPOTrainer(RefinementTrainer):
                 raise ValueError(f"GRPOTrainer() '{name}' must be at least 1, got {value}")
         if tau <= 0:
             raise ValueError(f"GRPOTrainer() 'tau' must be positive, got {tau}; the mean latent needs trajectories=1")
-        if spread is not None and spread <= 0:
-            raise ValueError(f"GRPOTrainer() 'spread' must be positive or None, got {spread}")
+        if spread <= 0:
+            raise ValueError(f"GRPOTrainer() 'spread' must be positive, got {spread}")
         if action not in ("latent", "field"):
             raise ValueError(f"GRPOTrainer() 'action' must be 'latent' or 'field', got {action!r}")
         if trajectories > 1 and self.network.head is None:
@@ -94,76 +90,75 @@ class GRPOTrainer(RefinementTrainer):
         self.chunk = chunk
         self.credit = credit
         self.action = action
-        self.pairs = pairs
         self.spread = spread
 
     def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
         image, label, mask = pair
         encoding, policy, latent = self.observe(image, ddf, scale)
-        with self.autocast(image, scale):
-            refined = self.network.act(encoding.skips, latent, ddf, scale)
         group: Group | None = None
         best: Tensor | None = None
         terms: dict[str, Tensor | float] = {}
-        tau = self.tau
+        state: RewardState | None = None
         if policy is not None and label is not None and self.trajectories > 1:
+            state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
+        if policy is not None and state is not None and self.action == "latent":
             with torch.no_grad():
-                if self.spread is not None:
-                    with self.autocast(image, scale):
-                        probe = self.network.act(encoding.skips, policy.sample(1, 1.0, generator), ddf, scale)
-                    # a decoder that ignores the latent must not ask for an infinite temperature
-                    tau = self.spread / max(float((probe - refined).square().mean().sqrt()), 1e-3 * self.spread)
-                latents = policy.sample(self.trajectories, tau, generator, self.pairs)
-                before = RewardState(label[:, :1], label[:, 1:], ddf, refined.detach())
-                rewards, credit, slope, best = self._rewards(image, encoding, latents, before, scale)
-            group = Group(latents, rewards if credit is None else credit, tau)
-            if slope is not None:
-                group = group._replace(slope=slope.value())
-                terms["spread"] = slope.spread()
-            terms |= {
+                latents = policy.sample(self.trajectories, self.tau, generator)
+                rewards, credit, best = self._rewards(image, encoding, latents, state, scale)
+            group = Group(latents, rewards if credit is None else credit, self.tau)
+            terms = {
                 "reward": rewards.mean(),
                 "reward_spread": rewards.std(correction=0),
                 "reward_best": rewards.max(),
             }
+        with self.autocast(image, scale):
+            refined = self.network.act(encoding.skips, latent, ddf, scale)
+        if state is not None and self.action == "field":
+            state = state._replace(ddf=refined.detach())
+            reward = self.reward(state)
+            group = Group(latent.detach(), reward, self.tau, self._slope(state, generator))
+            terms = {"reward": reward.mean()}
         loss = self.loss_function(image, label, refined, policy, group, mask)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:
-            terms["sigma"] = tau * policy.log_sigma.detach().exp().mean()
+            terms["sigma"] = self.tau * policy.log_sigma.detach().exp().mean()
         return StepResult(loss.total, refined if best is None else best, terms)
+
+    def _slope(self, state: RewardState, generator: torch.Generator) -> Tensor:
+        """Slope of the credit, or of the reward where there is none, by the field ``state.ddf``."""
+        rate = self.reward if self.credit is None else self.credit
+        around_it = state if self.credit is None else state._replace(previous=state.ddf)  # what credit is expanded at
+        return field_slope(
+            lambda fields: rate(around_it._replace(ddf=fields)),
+            state.ddf,
+            self.spread,
+            self.trajectories // 2,
+            generator,
+        )
 
     def _rewards(
         self, image: Tensor, encoding: Encoding, latents: Tensor, state: RewardState, scale: int
-    ) -> tuple[Tensor, Tensor | None, FieldSlope | None, Tensor]:
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Decode all trajectories, ``chunk`` at a time.
 
         Returns:
-            Their rewards ``(J,)``, their credit ``(J, d, h, w)`` at the latent or the slope at the field, if asked for,
-            and the field of the best.
+            Their rewards ``(J,)``, their local credit ``(J, d, h, w)`` if asked for, and the field of the best.
         """
-        ddf, refined = state.previous, state.ddf
-        state = self.reward.prepare(state)
+        ddf = state.previous
         rewards: list[Tensor] = []
         credits: list[Tensor] = []
-        slope = None
-        if self.action == "field":  # what one place of the latent moves: its own voxels and half of those around
-            slope = FieldSlope(refined, together=float((2 * scale * self.network.stride) ** 3))
         best, best_reward = ddf, float("-inf")
         for start in range(0, len(latents), self.chunk):
             with self.autocast(image, scale):
                 fields = self.network.act(encoding.skips, latents[start : start + self.chunk], ddf, scale)
             rewards.append(self.reward(state._replace(ddf=fields)))
-            earned = rewards[-1]
-            if self.credit is not None:  # expanded at the field that they lie around
-                earned = self.credit(state._replace(previous=refined, ddf=fields))
-            if slope is not None:
-                slope.add(fields, earned)
-            elif self.credit is not None:
-                credits.append(around(earned, latents.shape[2:]))
+            if self.credit is not None:
+                credits.append(around(self.credit(state._replace(ddf=fields)), latents.shape[2:]))
             j = int(rewards[-1].argmax())
             if float(rewards[-1][j]) > best_reward:
                 best, best_reward = fields[j : j + 1], float(rewards[-1][j])
-        return torch.cat(rewards), torch.cat(credits) if credits else None, slope, best
+        return torch.cat(rewards), torch.cat(credits) if credits else None, best
 
 
 def around(credit: Tensor, size: Sequence[int]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,11 @@ from scipy.ndimage import map_coordinates
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.layouts.naming import parse_name
+from morphseek_monai.data.layouts.subjects import SubjectPair
 from morphseek_monai.metrics.hausdorff import hd95_learn2reg
 
 __all__ = [
     "Case",
-    "Pair",
     "aggregate",
     "case_name",
     "find_field",
@@ -30,7 +30,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Pair = Mapping[str, Mapping[str, str]]
 Case = dict[str, dict[str, Any]]
 
 
@@ -54,7 +53,7 @@ def find_field(folder: Path, names: Sequence[str], suffixes: Sequence[str]) -> P
     )
 
 
-def same_or_first_modalities(pair: Pair) -> bool:
+def same_or_first_modalities(pair: SubjectPair) -> bool:
     """Whether the names of a pair's images allow a field named without modalities: equal ones, or 0000 <- 0001."""
     fixed, moving = (parse_name(pair[end]["image"]) for end in ("fixed", "moving"))
     if fixed is None or moving is None:
@@ -110,7 +109,7 @@ def label_scores(fixed: Array, moving: Array, warped: Array, labels: Iterable[in
     return {"DSC": several(dice), "HD95": several(distances)}
 
 
-def case_name(pair: Pair) -> str:
+def case_name(pair: SubjectPair) -> str:
     """``0003_0000<--0004_0000``, fixed image first."""
     names = []
     for end in ("fixed", "moving"):

@@ -29,12 +29,12 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.layouts.learn2reg import label_names, validation_pairs
 from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_dataset_json
 from morphseek_monai.data.layouts.naming import pair_name
+from morphseek_monai.data.layouts.subjects import SubjectPair
 from morphseek_monai.data.scans.stored import StoredImage, read_stored
 from morphseek_monai.fields import njd_percent, sdlogj_l2r
 
 from .challenge import (
     Case,
-    Pair,
     aggregate,
     case_name,
     find_field,
@@ -98,7 +98,7 @@ def evaluate_learn2reg(
     }
 
 
-def _find_field(folder: Path, pair: Pair) -> Path:
+def _find_field(folder: Path, pair: SubjectPair) -> Path:
     fixed, moving = pair["fixed"]["image"], pair["moving"]["image"]
     names = [pair_name(fixed, moving)]
     if same_or_first_modalities(pair):
@@ -106,7 +106,7 @@ def _find_field(folder: Path, pair: Pair) -> Path:
     return find_field(folder, names, (".npz", ".nii.gz"))
 
 
-def _evaluate_pair(field: NDArray[np.float64], pair: Pair, labels: Sequence[int], masked: bool) -> Case:
+def _evaluate_pair(field: NDArray[np.float64], pair: SubjectPair, labels: Sequence[int], masked: bool) -> Case:
     for subject in pair.values():
         if "label" not in subject:
             raise DataError(f"{subject['image']} has no label map in labelsTr; add it, or evaluate other pairs")
@@ -127,7 +127,7 @@ def _evaluate_pair(field: NDArray[np.float64], pair: Pair, labels: Sequence[int]
 
 
 def _landmark_errors(
-    field: NDArray[np.float64], pair: Pair, moving: StoredImage
+    field: NDArray[np.float64], pair: SubjectPair, moving: StoredImage
 ) -> Iterator[tuple[str, list[float]]]:
     for name, role in _POINTS.items():
         paths = [_points_file(pair[end]["image"], role) for end in ("fixed", "moving")]

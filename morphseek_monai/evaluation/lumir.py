@@ -31,12 +31,12 @@ from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.layouts.learn2reg import validation_pairs
 from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_dataset_json
 from morphseek_monai.data.layouts.naming import pair_name
+from morphseek_monai.data.layouts.subjects import SubjectPair
 from morphseek_monai.data.scans.stored import read_stored
 from morphseek_monai.fields import ndv_percent, njd_percent
 
 from .challenge import (
     Case,
-    Pair,
     aggregate,
     case_name,
     find_field,
@@ -96,12 +96,12 @@ def evaluate_lumir(
     }
 
 
-def _find_field(folder: Path, pair: Pair) -> Path:
+def _find_field(folder: Path, pair: SubjectPair) -> Path:
     name = pair_name(pair["fixed"]["image"], pair["moving"]["image"], short=same_or_first_modalities(pair))
     return find_field(folder, [name], (".npz", ".nii.gz"))
 
 
-def _evaluate_pair(file: Path, pair: Pair, labels: Sequence[int]) -> Case:
+def _evaluate_pair(file: Path, pair: SubjectPair, labels: Sequence[int]) -> Case:
     field = read_field(file)
     if field.shape[:1] == (3,):
         field = np.moveaxis(field, 0, -1)
@@ -122,7 +122,7 @@ def _evaluate_pair(file: Path, pair: Pair, labels: Sequence[int]) -> Case:
     return case
 
 
-def _volumes(pair: Pair, role: str, field: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
+def _volumes(pair: SubjectPair, role: str, field: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Label maps or landmarks of both images; None where neither has any."""
     images = [Path(pair[end]["image"]) for end in ("fixed", "moving")]
     paths = [path.parent.with_name(path.parent.name.replace("images", role)) / path.name for path in images]

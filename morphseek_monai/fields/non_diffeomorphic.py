@@ -9,7 +9,7 @@ import itertools
 
 import torch
 
-from .checks import check_ddf
+from .arguments import check_ddf
 from .jacobian import SLAB_VOXELS
 
 # Each tetrahedron by its three edges from the voxel, in voxels. A cube of eight voxels falls into a central one and

@@ -20,7 +20,7 @@ class Group(NamedTuple):
         rewards: ``(J,)``, or ``(J, d, h, w)`` place by place.
         tau: temperature the latents were drawn at.
         slope: gradient ``(1, 3, D, H, W)`` of the expected reward by the field of the mean latent
-            (:class:`~morphseek_monai.losses.FieldSlope`). It then takes the place of the latents' score; None (default)
+            (:func:`~morphseek_monai.losses.field_slope`). It then takes the place of the latents' score; None (default)
             leaves that to ``policy``.
     """
 

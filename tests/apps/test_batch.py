@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +18,8 @@ import pytest
 from morphseek_monai.apps.main import main
 from morphseek_monai.registration.batch.run import Share
 from morphseek_monai.registration.batch.table import PairRow
+
+from .. import programs
 
 OUTCOMES = ("succeeded", "doubtful", "failed", "error", "not done")
 PAIRS = ((1, 2), (3, 4), (2, 1), (4, 3))
@@ -65,7 +65,7 @@ def test_takes_the_options_of_register(ran: Ran, capsys: pytest.CaptureFixture[s
     options = ran.rows[0].options
     assert (options.max_memory, options.refine, options.steps, options.seed) == ("3G", 4, "auto", 5)
     assert ran.overwrite and ran.share == Share(0, 1, 0, 1)
-    assert capsys.readouterr().out == f"1 pair: 1 succeeded; see {Path('out/summary.csv')}\n"
+    assert capsys.readouterr().out == f"1 pair: 1 succeeded; see {Path('out/summary.csv').absolute()}\n"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,8 @@ def test_wrong_options_are_one_line_and_code_2(
 def test_wrong_table_is_one_line_and_code_2(ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     Path("pairs.csv").write_text("fixed,moving,colour\nf,m,red\n")
     assert code_of() == 2
-    assert capsys.readouterr().err.startswith("morphseek: pairs.csv has unknown columns colour; known are name, fixed")
+    told = f"morphseek: {Path('pairs.csv').absolute()} has unknown columns colour; known are name, fixed"
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_share_comes_from_the_launcher(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,12 +159,12 @@ def uninterrupted(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return out
 
 
-def command(table: Path, out: Path, *options: str, launcher: Sequence[str] = ()) -> list[str]:
-    return [sys.executable, *launcher, "-m", "morphseek_monai", "batch", str(table), f"--out={out}", *QUICK, *options]
+def command(table: Path, out: Path, *options: str) -> list[str]:
+    return ["-m", "morphseek_monai", "batch", str(table), f"--out={out}", *QUICK, *options]
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(arguments, capture_output=True, text=True, env=environment(), timeout=900)
+    return programs.run(arguments, env=environment(), timeout=900)
 
 
 def environment() -> dict[str, str]:
@@ -200,14 +201,13 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_happened(
     table: Path, uninterrupted: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    process = subprocess.Popen(command(table, out), env=environment(), stderr=subprocess.DEVNULL)
+    process = programs.Program(command(table, out), env=environment())
     try:
         while not (out / "p1/pair.json").exists():
-            assert process.poll() is None, "the batch ended before it could be killed"
+            assert process.running(), "the batch ended before it could be killed"
             time.sleep(0.02)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
     first = (out / "p0/warped.nii.gz").stat().st_mtime_ns
     assert not (out / "p3/result.json").exists()
     done = run(command(table, out))
@@ -222,11 +222,10 @@ def test_torchrun_shares_the_pairs(table: Path, uninterrupted: Path, tmp_path: P
     text = table.read_text(encoding="utf-8").splitlines()
     broken = tmp_path / "pairs.csv"
     broken.write_text("\n".join([*text[:2], f"bad,{tmp_path / 'none.nii'},{tmp_path / 'none.nii'},,", *text[2:]]))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    done = run(command(broken, tmp_path / "out", launcher=launcher))
-    assert done.returncode == 0, done.stderr
+    ranks = programs.run_ranks(command(broken, tmp_path / "out"), 2, env=environment())
+    assert [done.returncode for done in ranks] == [0, 0], ranks
     # rank 0 does lines 1, 3 and 5, rank 1 lines 2 (the broken one) and 4
-    told = sorted(re.findall(r"^(\[\d\] \d of \d, \w+):", done.stderr, re.M))
+    told = sorted(re.findall(r"^(\[\d\] \d of \d, \w+):", "".join(done.stderr for done in ranks), re.M))
     assert told == ["[0] 1 of 3, p0", "[0] 2 of 3, p1", "[0] 3 of 3, p3", "[1] 1 of 2, bad", "[1] 2 of 2, p2"]
     lines = lines_of(tmp_path / "out")
     assert [line["name"] for line in lines] == ["p0", "bad", "p1", "p2", "p3"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from morphseek_monai.networks import AffineFirst, AtlasSegmenter, MorphSeekNet
 
 MakeNet = Callable[..., MorphSeekNet]
 SIZE = [32, 32, 32]
+ONE = "PhantomBrain_0001_0000"  # of the subjects
 BACKBONE = {
     "_target_": "morphseek_monai.networks.VoxelMorph",
     "encoder": [4, 8],
@@ -68,16 +70,22 @@ def bundle(tmp_path: Path, make_net: MakeNet) -> str:
     return write_bundle(tmp_path / "small_registration", make_net(flow_std=0.05))
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> str:
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three subjects to train; nothing can be read of the two held out."""
-    folder = tmp_path / "phantom"
+    folder = tmp_path_factory.mktemp("subjects") / "phantom"
     write_phantom(folder, subjects=5, shape=(32, 32, 32), validation=2)
     held_out = json.loads(next(folder.glob("*_dataset.json")).read_text())["registration_val"]
     for image in {pair[end] for pair in held_out for end in ("fixed", "moving")}:
         for name in (image, image.replace("images", "labels")):
             (folder / name).write_bytes(b"not for this")
-    return str(folder)
+    return folder
+
+
+@pytest.fixture
+def dataset(subjects: Path, tmp_path: Path) -> str:
+    """A copy of them, to be changed."""
+    return str(shutil.copytree(subjects, tmp_path / "phantom"))
 
 
 def array(path: Path) -> Any:
@@ -155,7 +163,7 @@ def test_keeps_an_atlas_that_is_there(dataset: str, bundle: str, tmp_path: Path)
     (tmp_path / "atlas.json").write_text("{}")
     with pytest.raises(DataError, match="holds an atlas already; give another --out, or --overwrite True"):
         build_atlas(dataset, bundle, str(tmp_path))
-    build_atlas(dataset, bundle, str(tmp_path), iterations=1, overwrite=True)
+    build_atlas(dataset, bundle, str(tmp_path), iterations=1, subjects=ONE, overwrite=True)
     assert "settings" in json.loads((tmp_path / "atlas.json").read_text())
 
 
@@ -180,7 +188,7 @@ def test_refuses(dataset: str, bundle: str, tmp_path: Path, arguments: dict[str,
 
 
 def test_voxel_size(dataset: str, bundle: str, tmp_path: Path) -> None:
-    build_atlas(dataset, bundle, str(tmp_path / "atlas"), iterations=1, spacing=3)
+    build_atlas(dataset, bundle, str(tmp_path / "atlas"), iterations=1, subjects=ONE, spacing=3)
     np.testing.assert_allclose(nib.load(tmp_path / "atlas" / "template.nii.gz").affine[:3, :3], 3 * np.eye(3))
 
 
@@ -189,7 +197,7 @@ def test_label_names_may_be_missing(dataset: str, bundle: str, tmp_path: Path) -
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "labels"}))
     with pytest.raises(DataError, match="the data set does not name its labels; give --num_labels"):
         build_atlas(dataset, bundle, str(tmp_path / "atlas"))
-    build_atlas(dataset, bundle, str(tmp_path / "atlas"), iterations=1, num_labels=13, top_k=20)
+    build_atlas(dataset, bundle, str(tmp_path / "atlas"), iterations=1, subjects=ONE, num_labels=13, top_k=20)
     assert nib.load(tmp_path / "atlas" / "probabilities.nii.gz").shape == (32, 32, 32, 13)  # there are no more
 
 

@@ -85,7 +85,7 @@ def test_volumes_are_millilitres(folder: Path, check: Check) -> None:
         (["--estimate", "True"], "--estimate needs --config"),
         (["--layout", "nifti"], "'layout' must be auto or one of"),
         (["--validation", "[1,2]"], "lists registration_val"),
-        (["--config", "none.json"], "config none.json does not exist"),
+        (["--config", "none.json"], "none.json does not exist"),
     ],
 )
 def test_bad_options_are_one_line_and_code_2(

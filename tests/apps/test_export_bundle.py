@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ import pytest
 
 from morphseek_monai import __version__
 from morphseek_monai.apps.main import main
+
+from .. import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTANCE = ROOT.parent / "shared" / "acceptance"
@@ -105,9 +105,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
-    result = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
-    )
+    result = programs.run(command, folder, environment, timeout=600)
     assert result.returncode == 0, (result.stdout + result.stderr)[-3000:]
     return result.stdout
 
@@ -125,9 +123,7 @@ def test_command_prints_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.slow
 def test_package_is_out_of_reach(environment: dict[str, str], tmp_path: Path) -> None:
     """Or the tests below would show nothing."""
-    result = subprocess.run(
-        [sys.executable, "-c", "import morphseek_monai"], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    result = programs.run(["-c", "import morphseek_monai"], tmp_path, environment)
     assert "morphseek_monai is out of reach" in result.stderr
 
 

@@ -14,7 +14,7 @@ import itkConfig
 import pytest
 from itk.support.base import LibraryLoader
 
-from morphseek_monai.apps.main import COMMANDS, find_command
+from morphseek_monai.apps.main import COMMANDS, LIKE_REGISTER, find_command
 from morphseek_monai.base import files
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.base.option_text import quote_texts
@@ -24,7 +24,8 @@ from .register_runs import QUICK, run
 # text of commands that names neither a file nor a folder; a new option must be a path, or be listed here
 WORDS = {
     "register": {
-        "modality", "fixed_modality", "moving_modality", "steps", "refine", "device", "max_memory", "transforms"
+        "modality", "fixed_modality", "moving_modality", "steps", "refine", "device", "max_memory", "space",
+        "transforms",
     },
     "warp-image": {"to", "interpolation"},
     "map-points": {"to", "space", "source"},
@@ -35,6 +36,8 @@ WORDS = {
     "check-data": {"layout", "overrides"},
     "phantom": {"kind"},
     "batch": {"options"},
+    "segment": {"fusion", "options"},
+    "align-series": {"transform", "interpolation", "options"},
 }  # fmt: skip
 OPTIONS = [
     (name, parameter.name, str(parameter.annotation))
@@ -47,7 +50,7 @@ OPTIONS = [
 
 def given(command: str, *words: str) -> str:
     """The value of the last word after the door."""
-    like = find_command("register") if command == "batch" else None
+    like = find_command("register") if command in LIKE_REGISTER else None
     value = quote_texts(words, find_command(command), command, like)[-1]
     return str(ast.literal_eval(value.partition("=")[2] if value.startswith("--") else value))
 

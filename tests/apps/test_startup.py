@@ -92,7 +92,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_missing_is_told_before_anything_is_loaded(folder: Path) -> None:
     for line, code, said, loaded in run(list(ABSENT), folder):
         assert (code, loaded) == (2, set()), line
-        assert said.startswith("morphseek: ") and ABSENT[line] in said and said.count("\n") == 1
+        assert said.startswith("morphseek: ") and said.count("\n") == 1
+        assert ABSENT[line] in said.replace(f"{folder}/", "")
 
 
 WRONG = {
@@ -119,4 +120,4 @@ WRONG = {
 def test_what_is_wrong_is_told_without_monai_and_itk(folder: Path) -> None:
     for line, code, said, loaded in run(list(WRONG), folder):
         assert code == 2 and not loaded & {"monai", "itk", "matplotlib", "ignite"}, line
-        assert WRONG[line] in said and said.count("\n") == 1
+        assert WRONG[line] in said.replace(f"{folder}/", "") and said.count("\n") == 1

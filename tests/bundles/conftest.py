@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {
     **{f"backbone#{name}": value for name, value in BACKBONE.items()},
 }
 QUICK: dict[str, Any] = {"trajectories": 2, "pairs_per_epoch": 1, "warmup_epochs": 1, "epochs": 1, "val_interval": 1}
+PICTURES = {"validate#handlers#3#_disabled_": False}
 
 MakeWorkflow = Callable[..., ConfigWorkflow]
 
@@ -71,17 +72,19 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_workflow(phantom: Path) -> MakeWorkflow:
     """``make_workflow(bundle, root, "train", "evaluate", **overrides)``: an initialised workflow; writes to ``root``.
 
-    Overrides of composite settings carry their id as a dictionary entry: ``**{"train#dataset#data": [...]}``.
+    Overrides of composite settings carry their id as a dictionary entry: ``**{"train#dataset#data": [...]}``. Training
+    draws no picture of its validations, which would take as long as the training, unless ``**PICTURES`` is given.
     """
 
     def make(bundle: Path, root: Path, *configs: str, **overrides: Any) -> ConfigWorkflow:
         inference = configs == ("inference",)
+        drawn = dict.fromkeys(PICTURES, True) if configs == ("train",) else {}
         workflow = ConfigWorkflow(
             config_file=[str(bundle / "configs" / f"{name}.json") for name in configs],
             workflow_type="infer" if inference else "train",
             logging_file=False,
             bundle_root=str(root),
-            **{"dataset_dir": str(phantom)} | SMALL | ({} if inference else QUICK) | overrides,
+            **{"dataset_dir": str(phantom)} | SMALL | ({} if inference else QUICK) | drawn | overrides,
         )
         workflow.initialize()
         return workflow

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from ..programs import run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,11 +20,11 @@ def test_training(tmp_path: Path) -> None:
     shutil.copytree(
         ROOT / "bundles" / "morphseek_phantom", root, ignore=shutil.ignore_patterns("models", "data", "eval")
     )
-    command = [sys.executable, "-m", "monai.bundle", "run", "training", "--config_file", "configs/train.json"]
+    command = ["-m", "monai.bundle", "run", "training", "--config_file", "configs/train.json"]
     command += ["--subjects", "4", "--shape", "[32,32,32]", "--spatial_size", "[16,16,16]", "--pairs_per_epoch", "1"]
     command += ["--warmup_epochs", "1", "--epochs", "1", "--trajectories", "2", "--amp", "False", "--val_interval", "1"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    result = run(command, root, environment)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "Epoch[1] Metrics -- val_mean_dice" in result.stdout
     assert len(list((root / "data" / "imagesTr").iterdir())) == 4

@@ -1,4 +1,4 @@
-"""The multi-GPU overlays, with ``torchrun`` and two processes on the CPU: as one process with the same batch."""
+"""The multi-GPU overlays in two processes on the CPU, those of training by ``torchrun``: as one with the same batch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+
+from .. import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "bundles" / "morphseek_phantom" / "configs"
@@ -43,13 +45,20 @@ def run(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         root = tmp_path_factory.mktemp(f"{run_id}{processes}_")
         (root / "small.json").write_text(json.dumps(SMALL | settings))
         files = [str(CONFIGS / f"{name}.json") for name in configs] + [str(root / "small.json")]
-        command = [sys.executable, *(TORCHRUN if processes > 1 else []), "-m", "monai.bundle", "run", run_id]
-        command += ["--config_file", str(files), "--bundle_root", str(root), "--dataset_dir", str(phantom)]
+        words = ["-m", "monai.bundle", "run", run_id, "--config_file", str(files)]
+        words += ["--bundle_root", str(root), "--dataset_dir", str(phantom)]
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        result = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
-        assert result.returncode == 0, result.stderr[-2000:]
-        (root / "log.txt").write_text(result.stdout)
+        if processes == 1:
+            results = [programs.run(words, root, environment)]
+        elif run_id == "evaluating":
+            results = programs.run_ranks(words, processes, root, environment)
+        else:
+            command = [sys.executable, *TORCHRUN, *words]
+            results = [subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)]
+        for result in results:
+            assert result.returncode == 0, result.stderr[-2000:]
+        (root / "log.txt").write_text("".join(result.stdout for result in results))
         return root
 
     return bundle

@@ -19,6 +19,8 @@ from torch.nn.utils import parameters_to_vector
 
 from morphseek_monai import __version__
 
+from .conftest import PICTURES
+
 MakeWorkflow = Callable[..., ConfigWorkflow]
 
 
@@ -47,7 +49,7 @@ def tags(folder: Path) -> dict[str, list[str]]:
 def trained(bundle: Path, make_workflow: MakeWorkflow, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder in which ``run`` has trained one epoch of each phase."""
     root = tmp_path_factory.mktemp("trained")
-    workflow = make_workflow(bundle, root, "train", seed=3)
+    workflow = make_workflow(bundle, root, "train", seed=3, **PICTURES)
     assert workflow.check_properties() == []
     workflow.run()
     workflow.finalize()

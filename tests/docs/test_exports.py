@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from .. import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_export_and_load(title: str, needs: list[str], tmp_path: Path) -> None:
     command, example = section(title)
     assert command[0] == "python"
     for arguments in (command[1:], ["-c", example]):
-        run = subprocess.run([sys.executable, *arguments], cwd=bundle, capture_output=True, text=True)
+        run = programs.run(arguments, cwd=bundle)
         assert run.returncode == 0, run.stderr[-2000:]
     (promised,) = re.findall(r"print\(.*\)  # (.*)$", example, re.M)
     assert run.stdout.splitlines()[-1] == promised

@@ -7,7 +7,6 @@ import json
 import math
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ import torch
 
 from morphseek_monai.data import label_names, validation_pairs
 from morphseek_monai.fields import resize_ddf
+
+from .. import programs
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PAGE = (BENCHMARKS / "tools.md").read_text(encoding="utf-8")
@@ -161,9 +162,8 @@ def test_a_tool_that_fails_does_not_stop_the_others(
 @pytest.mark.slow
 def test_command_line(phantom: Path, tmp_path: Path) -> None:
     out = tmp_path / "t.csv"
-    command = [sys.executable, str(BENCHMARKS / "tools.py"), "run", "--dataset_dir", str(phantom), "--out", str(out)]
-    command += ["--threads", "1", "--tools", "broken,identity", "--weights", "broken=nothing.pt"]
-    run = subprocess.run(command, capture_output=True, text=True)
+    words = [str(BENCHMARKS / "tools.py"), "run", "--dataset_dir", str(phantom), "--out", str(out)]
+    run = programs.run([*words, "--threads", "1", "--tools", "broken,identity", "--weights", "broken=nothing.pt"])
     assert run.returncode == 1
     assert "FAILED broken: FileNotFoundError" in run.stderr
     assert [row.tool for row in results.Results(out).rows()] == ["identity", "identity"]

@@ -36,9 +36,10 @@ def workplace(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name, grid in grids.items():
         np.savetxt(tmp_path / f"{name}.csv", grid.centre[None], delimiter=",", header="x,y,z", comments="")
     write_transform(tmp_path / "to_atlas.h5", make_transform(np.diag([1.1, 1, 1, 1]), None, grids["moving"]))
-    write_phantom(tmp_path / "OASIS", subjects=4, shape=(16, 16, 16))
+    for name in ("OASIS", "LUMIR"):
+        write_phantom(tmp_path / name, subjects=4, shape=(16, 16, 16))
     (tmp_path / "fields").mkdir()
-    for names in ("0003_0000_0004_0000", "0004_0000_0003_0000"):
+    for names in ("0003_0000_0004_0000", "0004_0000_0003_0000", "0003_0004", "0004_0003"):
         field = nib.Nifti1Image(np.zeros((16, 16, 16, 3), np.float32), np.eye(4))
         nib.save(field, tmp_path / "fields" / f"disp_{names}.nii.gz")
     monkeypatch.chdir(tmp_path)
@@ -59,5 +60,5 @@ def test_commands_write_what_they_name(workplace: Path, capsys: pytest.CaptureFi
 def test_python_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen: dict[str, object] = {}
     exec("\n".join(blocks("py")), seen)  # the page's own code
-    assert capsys.readouterr().out == "CompositeTransform 2\n"
+    assert capsys.readouterr().out == "tensor([0.]) tensor([20.0000])\nCompositeTransform 2\n"
     assert seen["warped"].GetSize() == seen["fixed"].GetSize()  # type: ignore[attr-defined]

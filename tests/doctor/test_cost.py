@@ -13,6 +13,8 @@ from morphseek_monai.doctor.cost import Cost, estimate_cost, judge_cost, machine
 from morphseek_monai.doctor.measure_cost import measure, random_pairs
 from morphseek_monai.doctor.training_config import TrainingConfig
 
+from .. import programs
+
 PHANTOM = str(Path(__file__).resolve().parents[2] / "bundles" / "morphseek_phantom" / "configs" / "train.json")
 SMALL = {
     "backbone#encoder": [4, 4, 4],
@@ -138,8 +140,19 @@ def test_a_process_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
         estimate_cost(config(), (16, 16, 16), 6, 4)
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that measures has torch and MONAI at once."""
+
+    def run(command: list[str], timeout: float, **text: bool) -> programs.Done:
+        assert command[0] == sys.executable and text == {"capture_output": True, "text": True}
+        return programs.run(command[1:], timeout=timeout)
+
+    monkeypatch.setattr(cost_module.subprocess, "run", run)
+
+
 @pytest.mark.slow
-def test_a_config_that_cannot_run_tells_why() -> None:
+def test_a_config_that_cannot_run_tells_why(forked: None) -> None:
     broken = config(**{"backbone#decoder": [4]})
     with pytest.raises(RuntimeError, match=r"one iteration .* failed: ValueError: VoxelMorphL\(\) 'decoder' must have"):
         estimate_cost(broken, (16, 16, 16), 6, 4)
@@ -168,6 +181,6 @@ def test_random_pairs_are_a_batch() -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_measure_and_answer(tmp_path: Path) -> None:
+def test_two_processes_measure_and_answer(forked: None) -> None:
     cost = estimate_cost(config(device="$torch.device('cpu')"), (40, 16, 16), 6, 4)
     assert cost.measured and cost.device == "cpu" and cost.peak > 2**26 and set(cost.seconds) == {"warmup", "grpo"}

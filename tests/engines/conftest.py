@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,8 @@ from morphseek_monai.engines import GRPOTrainer, RefinementTrainer, WarmupTraine
 from morphseek_monai.losses import DiffusionLoss, MorphSeekLoss, WarmupLoss
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.rewards import DiceGain, FoldingPenalty, WeightedReward
+
+from .. import programs
 
 LABELS = 3
 MakeTrainer = Callable[..., RefinementTrainer]
@@ -69,16 +68,13 @@ def kind(request: pytest.FixtureRequest) -> type[RefinementTrainer]:
 
 @pytest.fixture(scope="session")
 def launch() -> Callable[..., None]:
-    """``launch(folder, *options, processes=1, killed=False)`` runs ``two_phases.py``, with ``torchrun`` if several."""
+    """``launch(folder, *options, processes=1, killed=False)`` runs ``two_phases.py``."""
     program = Path(__file__).with_name("two_phases.py")
-    path = os.pathsep.join([str(program.parents[2]), os.environ.get("PYTHONPATH", "")])
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
 
     def run(folder: Path, *options: str, processes: int = 1, killed: bool = False) -> None:
         folder.mkdir(exist_ok=True)
-        command = [sys.executable, *([*torchrun, str(processes)] if processes > 1 else []), str(program), str(folder)]
-        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        result = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=300)
-        assert result.returncode == (-signal.SIGKILL if killed else 0), result.stderr[-2000:]
+        words = [program, folder, *options]
+        for done in programs.run_ranks(words, processes) if processes > 1 else [programs.run(words)]:
+            assert done.returncode == (-signal.SIGKILL if killed else 0), done.stderr[-2000:]
 
     return run

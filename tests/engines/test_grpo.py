@@ -185,7 +185,7 @@ def test_decoder_learns_under_autocast(make_net: MakeNet, make_trainer: MakeTrai
         ({"trajectories": 0}, "'trajectories' must be at least 1, got 0"),
         ({"chunk": 0}, "'chunk' must be at least 1, got 0"),
         ({"tau": 0.0}, "'tau' must be positive, got 0.0; the mean latent needs trajectories=1"),
-        ({"spread": 0.0}, "'spread' must be positive or None, got 0.0"),
+        ({"spread": 0.0}, "'spread' must be positive, got 0.0"),
         ({"action": "fields"}, "'action' must be 'latent' or 'field', got 'fields'"),
     ],
 )
@@ -255,17 +255,13 @@ def test_learns_where_the_field_earned(make_net: MakeNet, make_trainer: MakeTrai
         loss_function=loss,
         action="field",
         credit=LocalDiceGain(3),
-        spread=0.3,
-        pairs=True,
     )
     trainer.run()
     assert dice(net(batch["image"]).detach(), batch["label"]).mean() > before + 0.1
-    assert trainer.state.output[0]["terms"]["spread"] == pytest.approx(0.3, rel=0.5)
 
 
-@pytest.mark.parametrize("chunk", [1, 3])
 def test_the_slope_at_the_field_teaches_like_a_gradient(
-    chunk: int, make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+    make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
 ) -> None:
     """A reward that is linear in the field: what reaches the decoder's parameters is the gradient of that reward."""
     batch, net = make_batch(), make_net(seed=2, flow_std=1e-2)
@@ -276,10 +272,10 @@ def test_the_slope_at_the_field_teaches_like_a_gradient(
             return state.ddf[:, 0] - 0.5 * state.ddf[:, 2]
 
     trainer = make_trainer(
-        GRPOTrainer, [batch], net, loss_function=loss, action="field", credit=ByVoxel(), trajectories=24, chunk=chunk
+        GRPOTrainer, [batch], net, loss_function=loss, action="field", credit=ByVoxel(), trajectories=8
     )
     result = trainer.refine(prepare_pairs(batch).pair(0), start(batch), generator())
     (found,) = torch.autograd.grad(result.objective, net.backbone.flow.weight)
     field = net.step(batch["image"][:, :1], batch["image"][:, 1:], start(batch))
     (wanted,) = torch.autograd.grad(-(field[:, 0] - 0.5 * field[:, 2]).sum(), net.backbone.flow.weight)
-    assert torch.cosine_similarity(found.flatten(), wanted.flatten(), dim=0) > 0.8
+    assert torch.cosine_similarity(found.flatten(), wanted.flatten(), dim=0) > 0.95

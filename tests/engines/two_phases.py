@@ -74,7 +74,7 @@ class Run:
             network=self.network,
             key_val_metric={"val_mean_dice": metrics["val_mean_dice"]},
             additional_metrics={"njd": metrics["njd"]},
-            val_handlers=[self.best, PairFigure(str(self.folder / "pair.png"))],
+            val_handlers=[self.best, PairFigure(str(self.folder / "pair.png"), interval=EPOCHS)],
         )
         self.terms: list[dict[str, float]] = []
         self.kept: dict[str, dict[str, Any]] = {}

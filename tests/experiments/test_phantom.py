@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +11,8 @@ import pytest
 import torch
 
 from morphseek_monai.data import write_phantom
+
+from ..programs import Program, run
 
 pytestmark = pytest.mark.slow
 
@@ -30,21 +29,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(data: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    words = ["-m", "morphseek_monai.experiments", "run", PLAN, "--dataset_dir", str(data), "--out", str(out), *options]
-    return subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, text=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+def start(data: Path, out: Path, *options: str, plan: str | Path = PLAN) -> Program:
+    words = ["-m", "morphseek_monai.experiments", "run", plan, "--dataset_dir", data, "--out", out, *options]
+    return Program(words, cwd=ROOT)
 
 
 @pytest.fixture(scope="module")
 def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plan without interruption, both seeds."""
     out = tmp_path_factory.mktemp("whole")
-    driver = start(data, out)
-    printed, log = driver.communicate(timeout=LIMIT)
-    assert driver.returncode == 0, log
-    assert printed.strip() == str(out / "phantom.csv")
+    done = start(data, out).wait(LIMIT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(out / "phantom.csv")
     return out
 
 
@@ -114,8 +110,8 @@ def test_weights_are_handed_over(whole: Path, data: Path, tmp_path: Path) -> Non
     plan["rows"]["still"] = {"from": "warmup", "overrides": {"phase": "grpo", "epochs": 1, "lr": 0.0}}
     path = tmp_path / "phantom.json"
     path.write_text(json.dumps(plan))
-    words = ["run", str(path), "--dataset_dir", str(data), "--out", str(whole), "--rows", "still", "--jobs", "2"]
-    subprocess.run([sys.executable, "-m", "morphseek_monai.experiments", *words], cwd=ROOT, check=True, timeout=LIMIT)
+    done = start(data, whole, "--rows", "still", "--jobs", "2", plan=path).wait(LIMIT)
+    assert done.returncode == 0, done.stderr
     runs = whole / "phantom"
     for seed in ("seed0", "seed1"):
         parent, child = model(runs / "warmup" / seed, "warmup"), model(runs / "still" / seed, "grpo")
@@ -130,18 +126,15 @@ def test_killed_and_resumed_equals_uninterrupted(whole: Path, data: Path, tmp_pa
     deadline = time.monotonic() + LIMIT
     while not (run / "models" / "checkpoint_grpo.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.01)
-    driver.send_signal(signal.SIGTERM)
-    driver.communicate(timeout=LIMIT)
-    assert driver.returncode == 143
+    assert driver.terminate().returncode == 143
     assert list(table(tmp_path / "phantom.csv")) == [("warmup", "1")] and 1 <= len(curves(run)) < 4
     left = curves(run)
     time.sleep(1)
     assert curves(run) == left, "the driver has ended the run too"
 
-    resumed = start(data, tmp_path, "--seeds", "1", "--rows", "grpo")
-    _, log = resumed.communicate(timeout=LIMIT)
-    assert resumed.returncode == 0, log
-    assert "warmup seed 1: finished earlier" in log
+    resumed = start(data, tmp_path, "--seeds", "1", "--rows", "grpo").wait(LIMIT)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "warmup seed 1: finished earlier" in resumed.stderr
     log = (run / "log.txt").read_text()
     assert [log.count(f"GRPOTrainer - INFO - Epoch[{epoch}] Complete") for epoch in (1, 4)] == [1, 1]
     lines, expected = table(tmp_path / "phantom.csv"), table(whole / "phantom.csv")
@@ -152,8 +145,8 @@ def test_killed_and_resumed_equals_uninterrupted(whole: Path, data: Path, tmp_pa
 
 def test_redone_by_hand(whole: Path, tmp_path: Path) -> None:
     overlay = whole / "phantom" / "grpo" / "seed0" / "overlay.json"
-    words = ["run", "training", "--config_file", f"['configs/train.json','{overlay}']"]
-    places = ["--ckpt_dir", str(tmp_path / "models"), "--output_dir", str(tmp_path / "eval")]
-    command = [sys.executable, "-m", "monai.bundle", *words, *places]
-    subprocess.run(command, cwd=ROOT / "bundles" / "morphseek_phantom", check=True, capture_output=True, timeout=LIMIT)
+    words = ["-m", "monai.bundle", "run", "training", "--config_file", f"['configs/train.json','{overlay}']"]
+    words += ["--ckpt_dir", str(tmp_path / "models"), "--output_dir", str(tmp_path / "eval")]
+    done = run(words, cwd=ROOT / "bundles" / "morphseek_phantom", timeout=LIMIT)
+    assert done.returncode == 0, done.stderr
     torch.testing.assert_close(model(tmp_path, "grpo"), model(overlay.parent, "grpo"), rtol=0, atol=0)

@@ -8,11 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.scans.scan import read_scan
+from morphseek_monai.fields import warp
 from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.inference.instance_optimisation import Optimised, optimise
+from morphseek_monai.inference.similarity import contrasts_differ
 from morphseek_monai.networks import MorphSeekNet
 from morphseek_monai.registration import fit as fit_module
 from morphseek_monai.registration.fit import Fitted, fit_field
@@ -105,3 +108,18 @@ def test_the_unit_of_length_does_not_matter(brains: Brains, model: RegistrationM
         fields.append(found.ddf)
     for other in (fields[0], fields[2]):
         assert float((other - fields[1]).abs().max()) < 0.05  # voxels
+
+
+def test_the_network_does_not_hide_that_contrasts_differ(brains: Brains, model: RegistrationModel) -> None:
+    texture = np.random.default_rng(0).normal(size=brains.arrays[0].shape)
+    texture = ndimage.gaussian_filter(texture + texture[::-1], 1.5)  # the halves mirror each other
+    other = np.where(np.arange(len(texture)).reshape(-1, 1, 1) < len(texture) // 2, texture, -texture)
+    scans = (500 + 100 * (values / texture.std()).clip(-4, 4) for values in (texture, other))
+    pair = pair_of(*(nib.Nifti1Image(values.astype(np.float32), brains.affine) for values in scans), model)
+    size = pair.grid.size
+    mirrored = torch.zeros(1, 3, *size)
+    half = torch.arange(size[0]).flip(0) - torch.arange(size[0])
+    mirrored[:, 0] = torch.where(half < 0, half, 0).view(-1, 1, 1)
+    seen = warp(pair.view.image, mirrored)
+    assert contrasts_differ(pair.image[:, 1:], pair.view.image) and not contrasts_differ(pair.image[:, 1:], seen)
+    assert fit(pair, mirrored).record["optimiser"]["force"] == "MIND"

@@ -61,7 +61,7 @@ def find_atlases(folder: str | os.PathLike[str], image: str | os.PathLike[str], 
         layout = LAYOUTS[detect_layout(root)]
         subjects = [subject for subject in layout.training(str(root)) if "label" in subject]
     rows: list[PairRow] = []
-    labels = {}
+    labels: dict[str, str] = {}
     for subject in subjects:
         name = folder_name(image_id(subject))
         fault = _fault(subject, image)

@@ -47,14 +47,14 @@ def fuse(labels: NDArray[Any], weights: NDArray[Any]) -> Fused:
         >>> fuse(np.array([[3], [3], [7]]), np.array([[1.0], [1.0], [2.5]]))
         Fused(labels=array([7]), agreement=array([0.5555556], dtype=float32))
     """
-    total = weights.sum(axis=0, dtype=np.float32)
+    total: NDArray[np.float32] = np.asarray(weights.sum(axis=0, dtype=np.float32))
     winner = np.where(total > 0, labels[0], 0).astype(labels.dtype)
     most = total.copy()
     disputed = (labels != labels[0]).any(axis=0)  # a few voxels: along the borders of the structures
     own, counts = labels[:, disputed], weights[:, disputed]
     best, leader = np.zeros(own.shape[1:], np.float32), np.zeros(own.shape[1:], labels.dtype)
     for label in np.unique(own):
-        votes = np.sum(counts, axis=0, dtype=np.float32, where=own == label)
+        votes = np.asarray(np.sum(counts, axis=0, dtype=np.float32, where=own == label))
         more = votes > best
         leader[more], best[more] = label, votes[more]
     winner[disputed], most[disputed] = leader, best

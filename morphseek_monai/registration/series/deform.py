@@ -35,12 +35,12 @@ def deform(
         what is to be told of it, nothing where it succeeded.
     """
     chosen = updated(options, {"affine": matrix})
-    images: list[Any] = [
+    fixed, moving = (
         nib.Nifti1Image(array, volumes.scan.affine)  # type: ignore[no-untyped-call]
         for array in (mean, volumes.volume(number).astype("float32"))
-    ]
+    )
     try:
-        result = register(*images, chosen)
+        result = register(fixed, moving, chosen)
     except Exception as error:  # one volume of many
         return None, f"its rigid map is used, for {told(error)}"
     reasons = ", ".join(f"{check.name} {check.value:.3g}" for check in result.checks if check.outcome == result.verdict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,16 +84,15 @@ class RigidSearch:
         fine = self._prepared(volume)
         last = self._levels[-1]
         maps = [np.linalg.inv(self._axes) @ start @ self._axes for start in starts]
-        known = [self._correlation(last, fine, transformed(last.points, one))[0] for one in maps]
+        known = [_correlation(last, fine, transformed(last.points, one))[0] for one in maps]
         best = maps[int(np.argmax(known))]
         found = best
         for level in self._levels:
             image = fine if level.spacing is None else shrink(fine, level.spacing)
             found = ascend(
-                lambda places, level=level, image=image: self._correlation(level, image, places),
-                level.points, found, "rigid", self._centre, level.step, ITERATIONS,
-            )  # fmt: skip
-        value = self._correlation(last, fine, transformed(last.points, found))[0]
+                partial(_correlation, level, image), level.points, found, "rigid", self._centre, level.step, ITERATIONS
+            )
+        value = _correlation(last, fine, transformed(last.points, found))[0]
         if value < max(known):  # led astray at the coarse level
             found, value = best, max(known)
         return self._axes @ found @ np.linalg.inv(self._axes), value
@@ -101,15 +101,13 @@ class RigidSearch:
         image = prepared(volume, self._affine, self._mask)
         return image._replace(array=ndimage.gaussian_filter(image.array, SMOOTH, mode="nearest"))
 
-    @staticmethod
-    def _correlation(
-        level: _Level, image: Image, places: NDArray[np.float32]
-    ) -> tuple[float, NDArray[np.float32]]:
-        """Correlation of the reference and the image at some places ``(3, N)``, and its derivative by these."""
-        reading = read(image, places)
-        weight = level.trust * reading.weight
-        one, _ = normalised(level.values, weight)
-        other, norm = normalised(reading.value[None], weight)
-        value = float((weight * one * other).sum(dtype=np.float64))
-        slope = weight * (one - np.float32(value) * other) / norm
-        return value, slope.ravel() * reading.slope
+
+def _correlation(level: _Level, image: Image, places: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    """Correlation of the reference and an image at some places ``(3, N)``, and its derivative by these."""
+    reading = read(image, places)
+    weight = level.trust * reading.weight
+    one, _ = normalised(level.values, weight)
+    other, norm = normalised(reading.value[None], weight)
+    value = float((weight * one * other).sum(dtype=np.float64))
+    slope = weight * (one - np.float32(value) * other) / norm
+    return value, slope.ravel() * reading.slope

@@ -46,7 +46,8 @@ class Series:
         if len(shape) != 4:
             raise DataError(f"series {self.scan.name} has one volume, its shape is {shape}; give a 4-D image")
         self.interpolation = interpolation
-        self.mask = None if self.scan.missing is None else ~self.scan.missing.all(axis=3)
+        missing = self.scan.missing
+        self.mask: NDArray[np.bool_] | None = None if missing is None else ~np.asarray(missing.all(axis=3))
         self.faults = {number: fault for number in range(len(self)) if (fault := self._fault(number))}
         self.good = [number for number in range(len(self)) if number not in self.faults]
         if len(self.good) < 2:

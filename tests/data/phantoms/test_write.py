@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,8 @@ from morphseek_monai.data import (
 )
 from morphseek_monai.data.phantoms.anatomy import brain, torso
 from morphseek_monai.data.phantoms.render import make_scan
+
+from ...programs import Program
 
 SMALL = (24, 24, 24)
 
@@ -225,6 +225,6 @@ def test_pairs_dataset_reads_a_phantom(folders: dict[str, Path]) -> None:
 def test_concurrent_processes_agree(tmp_path: Path) -> None:
     call = f"ensure_phantom({str(tmp_path / 'p')!r}, shape=(16, 16, 16))"
     code = f"from morphseek_monai.data import ensure_phantom; {call}"
-    both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    both = [Program(["-c", code]) for _ in range(2)]
+    assert [program.wait().returncode for program in both] == [0, 0]
     assert len(digests(tmp_path / "p")) == 25
