@@ -96,26 +96,29 @@ class GRPOTrainer(RefinementTrainer):
         """One step: sample, reward, choose the best, judge it."""
         image, label, mask = pair
         encoding, policy, latent = self.observe(image, ddf, scale)
-        with self.autocast(image, scale):
-            refined = self.network.act(encoding.skips, latent, ddf, scale)
         group: Group | None = None
         best: Tensor | None = None
         terms: dict[str, Tensor | float] = {}
+        state: RewardState | None = None
         if policy is not None and label is not None and self.trajectories > 1:
-            state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, refined.detach()))
+            state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
+        if policy is not None and state is not None and self.action == "latent":
             with torch.no_grad():
-                if self.action == "field":
-                    group = Group(latent, self.reward(state), self.tau, self._slope(state, generator))
-                    terms = {"reward": group.rewards.mean()}
-                else:
-                    latents = policy.sample(self.trajectories, self.tau, generator)
-                    rewards, credit, best = self._rewards(image, encoding, latents, state, scale)
-                    group = Group(latents, rewards if credit is None else credit, self.tau)
-                    terms = {
-                        "reward": rewards.mean(),
-                        "reward_spread": rewards.std(correction=0),
-                        "reward_best": rewards.max(),
-                    }
+                latents = policy.sample(self.trajectories, self.tau, generator)
+                rewards, credit, best = self._rewards(image, encoding, latents, state, scale)
+            group = Group(latents, rewards if credit is None else credit, self.tau)
+            terms = {
+                "reward": rewards.mean(),
+                "reward_spread": rewards.std(correction=0),
+                "reward_best": rewards.max(),
+            }
+        with self.autocast(image, scale):
+            refined = self.network.act(encoding.skips, latent, ddf, scale)
+        if state is not None and self.action == "field":
+            state = state._replace(ddf=refined.detach())
+            reward = self.reward(state)
+            group = Group(latent.detach(), reward, self.tau, self._slope(state, generator))
+            terms = {"reward": reward.mean()}
         loss = self.loss_function(image, label, refined, policy, group, mask)
         terms |= {name: value.detach() for name, value in loss._asdict().items() if name != "total"}
         if policy is not None:

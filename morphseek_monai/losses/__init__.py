@@ -8,12 +8,12 @@ from morphseek_monai.base.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .diffusion import DiffusionLoss
-    from .field_slope import field_slope
     from .grpo import GRPOLoss, group_advantages
     from .lncc import LNCCLoss
     from .mind import MINDSSCLoss
     from .morphseek import Group, MorphSeekLoss, MorphSeekTerms
     from .reduced import ReducedLoss
+    from .slope import field_slope
     from .soft_dice import SoftDiceLoss
     from .warmup import WarmupLoss, WarmupTerms
 else:

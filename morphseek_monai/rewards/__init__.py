@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from .dice_gain import DiceGain
     from .folding_penalty import FoldingPenalty
     from .local_dice_gain import LocalDiceGain
-    from .local_distance import LocalDistance
-    from .metric_reward import MetricReward
     from .reward import Reward, RewardState
     from .weighted_reward import WeightedReward
 else:
@@ -21,8 +19,6 @@ __all__ = [
     "DiceGain",
     "FoldingPenalty",
     "LocalDiceGain",
-    "LocalDistance",
-    "MetricReward",
     "Reward",
     "RewardState",
     "WeightedReward",

@@ -103,8 +103,8 @@ def test_samples_are_written_as_uncertainty_and_taken_away_again(pair: list[obje
 
 
 BAD_VALUES = [
-    ("fixed", "nowhere.nii.gz", r"fixed image /.*/nowhere\.nii\.gz does not exist; correct the path"),
-    ("moving", "nowhere.nii.gz", r"moving image /.*/nowhere\.nii\.gz does not exist"),
+    ("fixed", "nowhere.nii.gz", r"fixed image nowhere\.nii\.gz does not exist; correct the path"),
+    ("moving", "nowhere.nii.gz", r"moving image nowhere\.nii\.gz does not exist"),
     ("bundle", "nowhere", r"bundle nowhere is no folder of a bundle; give one, or a name of: .*morphseek_phantom"),
     ("affine", "nowhere.txt", r"affine nowhere\.txt does not exist"),
     ("affine", "True", r"affine True does not exist"),
@@ -152,7 +152,7 @@ def test_a_wrong_value_is_one_line_and_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = run(*pair, "--out", "out", *QUICK, f"--{flag}", value)
-    assert re.match(message, outcome.error), outcome.err
+    assert re.match(message, outcome.error.replace(f"{tmp_path}/", "")), outcome.err  # paths are absolute
     assert not Path("out").exists() or names(Path("out")) == set()
 
 
