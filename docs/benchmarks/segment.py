@@ -151,7 +151,7 @@ def table(path: str, split: str = "report") -> None:
         heads.append(f"{name}, {len({row['target'] for row in own})} scans, {own[0]['atlases']} atlases")
     print("| Dice (%), mean (least) | " + " | ".join(heads) + " |")
     print("|---" * (len(sets) + 1) + "|")
-    for method in METHODS:
+    for method in [method for method in METHODS if any(row["method"] == method for row in rows)]:
         cells = []
         for name in sets:
             own = [row for row in rows_of(rows, name) if row["method"] == method]
