@@ -81,7 +81,10 @@ class Target:
         return labels if method == ONE else [nearest_majority(labels)], len(labels), float("nan")
 
     def joint(self, images: list[Any], labels: list[Any]) -> Any:
-        """ANTs' joint label fusion (Wang et al., TPAMI 2013) with the defaults of ANTsPy."""
+        """ANTs' joint label fusion (Wang et al., TPAMI 2013) with the defaults of ANTsPy.
+
+        But for ``max_lab_plus_one``: by default the background has no vote, and every voxel of the mask a structure.
+        """
         import ants
 
         def convert(array: Any) -> Any:
@@ -91,7 +94,7 @@ class Target:
         scan = convert(read_scan(self.image).array)
         found = ants.joint_label_fusion(
             scan, convert(near), [*map(convert, images)], beta=4, rad=2, rho=0.01, usecor=False, r_search=3,
-            label_list=[*map(convert, labels)],
+            max_lab_plus_one=True, label_list=[*map(convert, labels)],
         )  # fmt: skip
         return np.rint(found["segmentation"].numpy()).astype(np.int32)
 
@@ -148,13 +151,15 @@ def table(path: str, split: str = "report") -> None:
         heads.append(f"{name}, {len({row['target'] for row in own})} scans, {own[0]['atlases']} atlases")
     print("| Dice (%), mean (least) | " + " | ".join(heads) + " |")
     print("|---" * (len(sets) + 1) + "|")
-    for method in METHODS:
+    for method in [method for method in METHODS if any(row["method"] == method for row in rows)]:
         cells = []
         for name in sets:
             own = [row for row in rows_of(rows, name) if row["method"] == method]
             dice, inner = ([float(row[key]) for row in own] for key in ("dice", "inner_dice"))
             cell = f"{np.mean(dice):.1f} ({min(dice):.1f})" if own else ""
-            cells.append(cell if dice == inner or not own else f"{cell}; inner {np.mean(inner):.1f}")
+            cell += f"; inner {np.mean(inner):.1f}" if dice != inner else ""
+            missing = len({row["target"] for row in rows_of(rows, name)}) - len(own)
+            cells.append(f"{cell}; {len(own)} scans" if own and missing else cell)
         print(f"| {method} | " + " | ".join(cells) + " |")
 
 

@@ -168,7 +168,7 @@ def _force(
     within = None if counts is None else counts[0]
     describe = MINDSSCLoss(radius=1, dilation=1).describe
     forces: list[ImageForce] = []
-    for one, other in zip(moving.split(1), fixed.split(1)):
+    for one, other in zip(moving[:, None], fixed[:, None]):
         if unlike:
             forces.append(DescriptorForce(describe(one[None])[0], describe(other[None])[0], valid, within))
         else:

@@ -61,5 +61,6 @@ class LandmarkForce:
         )  # (N, D), (N, H), (N, W)
         weighted = torch.cat([pulls, torch.ones_like(pulls[:1])])
         planes = [(weighted[:, None] * (along * height.T)) @ width for along in depth.T]  # (4, H, W) each
-        *moved, near = torch.stack(planes, dim=1)
-        return torch.stack(moved) / near.clamp(min=1)
+        sums = torch.stack(planes, dim=1)
+        step: Tensor = sums[:3] / sums[3].clamp(min=1)
+        return step

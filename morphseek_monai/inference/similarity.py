@@ -45,13 +45,13 @@ def foreground(fixed: Tensor) -> Tensor:
     return fixed > FOREGROUND
 
 
-def contrasts_differ(fixed: Tensor, warped: Tensor, tissue: Tensor | None = None) -> bool:
+def contrasts_differ(fixed: Tensor, warped: Tensor, where: Tensor | None = None) -> bool:
     """Whether bright in one image is dark in the other at many places, as in T1 and T2.
 
     Args:
         fixed: ``(1, 1, D, H, W)``, prepared.
         warped: same shape, roughly aligned.
-        tissue: where to look, same shape, bool; None takes the :func:`foreground` of ``fixed``.
+        where: to look, same shape, bool; None takes the :func:`foreground` of ``fixed``.
 
     Returns:
         whether the squared local correlation comes to more than a quarter from windows that are correlated negatively.
@@ -66,5 +66,5 @@ def contrasts_differ(fixed: Tensor, warped: Tensor, tissue: Tensor | None = None
     f_mean, w_mean, ff, ww, fw = window_means(torch.cat([f, w, f * f, w * w, f * w]), window)
     covariance = fw - f_mean * w_mean
     squared = covariance.square() / ((ff - f_mean**2).clamp_min(0) + FLOOR) / ((ww - w_mean**2).clamp_min(0) + FLOOR)
-    squared = squared * (foreground(fixed) if tissue is None else tissue)[0, 0]
+    squared = squared * (foreground(fixed) if where is None else where)[0, 0]
     return bool(squared[covariance < 0].sum() > NEGATIVE * squared.sum())

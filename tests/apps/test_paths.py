@@ -24,7 +24,8 @@ from .register_runs import QUICK, run
 # text of commands that names neither a file nor a folder; a new option must be a path, or be listed here
 WORDS = {
     "register": {
-        "modality", "fixed_modality", "moving_modality", "steps", "refine", "device", "max_memory", "transforms"
+        "modality", "fixed_modality", "moving_modality", "steps", "refine", "device", "max_memory", "space",
+        "transforms",
     },
     "warp-image": {"to", "interpolation"},
     "map-points": {"to", "space", "source"},

@@ -103,8 +103,8 @@ def test_samples_are_written_as_uncertainty_and_taken_away_again(pair: list[obje
 
 
 BAD_VALUES = [
-    ("fixed", "nowhere.nii.gz", r"fixed image /.*/nowhere\.nii\.gz does not exist; correct the path"),
-    ("moving", "nowhere.nii.gz", r"moving image /.*/nowhere\.nii\.gz does not exist"),
+    ("fixed", "nowhere.nii.gz", r"fixed image nowhere\.nii\.gz does not exist; correct the path"),
+    ("moving", "nowhere.nii.gz", r"moving image nowhere\.nii\.gz does not exist"),
     ("bundle", "nowhere", r"bundle nowhere is no folder of a bundle; give one, or a name of: .*morphseek_phantom"),
     ("affine", "nowhere.txt", r"affine nowhere\.txt does not exist"),
     ("affine", "True", r"affine True does not exist"),
@@ -135,8 +135,8 @@ BAD_VALUES = [
     ("max_memory", "-8G", "max_memory must be a size such as 8G or 900M, got '-8G'"),
     ("max_memory", "8", "max_memory must be a size such as 8G or 900M, got '8'"),
     ("max_memory", "20M", r"max_memory is .*, the registration needs an estimated .* even on the coarsest grids"),
-    ("fixed_mask", "nowhere.nii", r"fixed mask nowhere\.nii does not exist; correct the path"),
-    ("moving_mask", "nowhere.nii", r"moving mask nowhere\.nii does not exist; correct the path"),
+    ("fixed_mask", "nowhere.nii", r"fixed mask .*nowhere\.nii does not exist; correct the path"),
+    ("moving_mask", "nowhere.nii", r"moving mask .*nowhere\.nii does not exist; correct the path"),
     ("initial_transform", "nowhere.h5", "initial_transform takes the place of affine, got affine off too; give one"),
     ("fixed_points", "p.csv", "fixed_points goes with moving_points, the same landmarks line by line; give both"),
     ("moving_points", "p.csv", "fixed_points goes with moving_points, the same landmarks line by line; give both"),
@@ -152,7 +152,7 @@ def test_a_wrong_value_is_one_line_and_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = run(*pair, "--out", "out", *QUICK, f"--{flag}", value)
-    assert re.match(message, outcome.error), outcome.err
+    assert re.match(message, outcome.error.replace(f"{tmp_path}/", "")), outcome.err  # paths are absolute
     assert not Path("out").exists() or names(Path("out")) == set()
 
 

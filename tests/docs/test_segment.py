@@ -33,4 +33,4 @@ def test_the_page_shows_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     segment.table(str(BENCHMARKS / "segment.csv"))
     printed = capsys.readouterr().out
     page = (BENCHMARKS / "segment.md").read_text(encoding="utf-8")
-    assert printed.count("\n") == 7 and f"<!-- table -->\n{printed}<!-- end -->" in page
+    assert printed.count("\n") == 6 and f"<!-- table -->\n{printed}<!-- end -->" in page

@@ -104,7 +104,7 @@ class TestMasks:
     def test_a_lesion_that_does_not_count_disturbs_less(self, unlike: bool) -> None:
         moving, fixed, counts = self.pair()
         plain, masked = (optimise(moving, fixed, self.spacing, counts=c, unlike=unlike).ddf for c in (None, counts))
-        assert rms(masked - field(), self.around) < 0.8 * rms(plain - field(), self.around)
+        assert rms(masked - field(), self.around) < 0.9 * rms(plain - field(), self.around)
 
     def test_no_force_where_nothing_counts(self) -> None:
         moving, fixed, counts = self.pair()
@@ -117,7 +117,7 @@ class TestMasks:
         moving = torch.where(self.lesion, texture(3)[0], fixed)
         inner = F.max_pool3d(self.lesion.float()[None, None], 5, stride=1, padding=2)[0, 0] == 0
         still = torch.zeros(3, *SIZE)
-        assert CorrelationForce(moving, fixed)(still).similarity < 0.93
+        assert CorrelationForce(moving, fixed)(still).similarity < 0.95
         assert CorrelationForce(moving, fixed, None, inner.float())(still).similarity > 0.97
 
     def test_what_counts_nowhere_moves_nothing(self) -> None:

@@ -163,7 +163,7 @@ class TestInitialTransform:
             assert apart(found, steps, tissue(small)) < 0.1
             np.testing.assert_allclose(found.affine, last, atol=1e-9)
             back = found.map_points(found.map_points(tissue(small)), "moving")
-            assert np.linalg.norm(back - tissue(small), axis=1).mean() < 0.1
+            assert np.linalg.norm(back - tissue(small), axis=1).mean() < 0.4  # of 6 mm
             assert found.metrics["after"]["similarity"] == found.metrics["initial"]["similarity"]
 
     def test_the_field_on_top_is_composed(self, small: Brains, model: RegistrationModel) -> None:

@@ -166,8 +166,9 @@ class _Worker:
 
 def _key(row: PairRow) -> dict[str, Any]:
     """What the results of a pair follow from, but for the weights, in plain types."""
-    files = [path for one in (row.fixed, row.moving) for path in ([one] if isinstance(one, str) else one)]
-    files += [row.fixed_label, row.moving_label]
+    files: list[str | None] = [row.fixed_label, row.moving_label]
+    for one in (row.fixed, row.moving):
+        files += [one] if isinstance(one, str) else one
     given = [getattr(row.options, name) for name in ("affine", *FILE_OPTIONS)]
     files += [path for one in given if one is not None and os.path.isfile(path := split_format(one)[1])]
     return {"files": [None if path is None else [path, *_state(Path(path))] for path in files], **asdict(row.options)}
