@@ -241,9 +241,10 @@ class TestAffine:
 def test_contrasts_masks_a_start_and_landmarks(scans: Path, done: tuple[Outcome, Path], tmp_path: Path) -> None:
     image: Any = nib.load(scans / "fixed.nii.gz")
     nib.save(nib.Nifti1Image((np.asarray(image.dataobj) > 0).astype(np.uint8), image.affine), tmp_path / "mask.nii.gz")
-    (tmp_path / "points.csv").write_text("x,y,z\n80,90,100\n100,100,90\n")
-    fixed, moving = (f"{scans / name}.nii.gz,{scans / name}.nii.gz" for name in ("fixed", "moving"))
     points = tmp_path / "points.csv"
+    middle = nib.affines.apply_affine(image.affine, np.array(image.shape) / 2)
+    np.savetxt(points, [middle, middle + 4], delimiter=",", header="x,y,z", comments="")
+    fixed, moving = (f"{scans / name}.nii.gz,{scans / name}.nii.gz" for name in ("fixed", "moving"))
     outcome = run(
         "--fixed", fixed, "--moving", moving, "--out", tmp_path / "out", *QUICK, "--affine", "auto", "--steps", 0,
         "--refine", 1, "--initial_transform", done[1] / "transform.h5", "--fixed_mask", tmp_path / "mask.nii.gz",
