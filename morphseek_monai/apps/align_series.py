@@ -57,15 +57,15 @@ def align_series(
     folder = Path(str(out))
     require_writable(folder)
     from ..registration.series.align_series import align_series as align_volumes
+    from ..registration.series.motion import MOVED
 
     with progress(), terminable():
         record = align_volumes(str(series), folder, transform, reference, interpolation, seed, chosen)
     lines = [f"notice: {notice}" for notice in record["notices"]]
-    moved = [name for name in record if name.startswith("fd_above")][0]
     lines.append(
         f"{record['volumes']} volumes, {len(record['unusable'])} of them unusable; framewise displacement"
         f" {record['fd_mean_mm']:.3f} mm on average, {record['fd_max_mm']:.3f} mm at most, above"
-        f" {moved.removeprefix('fd_above_').removesuffix('_mm')} mm in {len(record[moved])}; correlation with the mean"
+        f" {MOVED:g} mm in {len(record[f'fd_above_{MOVED:g}_mm'])}; correlation with the mean"
         f" {record['correlation']:.4f}; see {folder}"
     )
     return "\n".join(lines)

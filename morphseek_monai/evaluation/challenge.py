@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,26 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from morphseek_monai.base.errors import DataError
+from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_dataset_json
 from morphseek_monai.data.layouts.naming import parse_name
 from morphseek_monai.data.layouts.subjects import SubjectPair
 from morphseek_monai.metrics.hausdorff import hd95_learn2reg
 
 __all__ = [
     "Case",
-    "aggregate",
+    "beside",
     "case_name",
     "find_field",
     "label_scores",
+    "official",
     "read_field",
     "same_or_first_modalities",
     "several",
     "single",
     "warp_nearest",
 ]
+
+VERSION = "2.0"  # of the official evaluation whose layout this is
 
 Array = NDArray[Any]
 Case = dict[str, dict[str, Any]]
@@ -129,7 +134,43 @@ def several(values: list[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(known)) if known else np.nan, "detailed": values}
 
 
-def aggregate(
+def beside(image: str, role: str) -> Path:
+    """Where what belongs to an image has its place: its name, in ``labelsXx`` or ``landmarksXx`` for ``imagesXx``.
+
+    Args:
+        image: path.
+        role: ``labels``, ``landmarks``, ``keypoints``.
+    """
+    path = Path(image)
+    return path.parent.with_name(path.parent.name.replace("images", role)) / path.name
+
+
+def official(
+    dataset_dir: str | os.PathLike[str],
+    json: str | None,
+    cases: dict[str, Case],
+    names: Iterable[str],
+    quantile: Callable[[str], float],
+) -> dict[str, Any]:
+    """The result laid out as the official ``metrics.json``.
+
+    Args:
+        dataset_dir: the data set's folder.
+        json: see :func:`~morphseek_monai.data.find_dataset_json`.
+        cases: by :func:`case_name`.
+        names: of the metrics that are aggregated.
+        quantile: which one is called ``"30"``, by metric.
+    """
+    path = find_dataset_json(dataset_dir, json)
+    return {
+        "name": read_dataset_json(path).get("name", path.name.removesuffix("_dataset.json")),
+        "aggregates": _aggregate(list(cases.values()), names, quantile),
+        "cases": cases,
+        "eval_version": VERSION,
+    }
+
+
+def _aggregate(
     cases: Sequence[Case], names: Iterable[str], quantile: Callable[[str], float]
 ) -> dict[str, dict[str, float]]:
     """Mean, standard deviation and the quantile called ``"30"`` of each metric, over the pairs that have it.

@@ -27,7 +27,6 @@ from scipy.ndimage import map_coordinates
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.layouts.learn2reg import label_names, validation_pairs
-from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_dataset_json
 from morphseek_monai.data.layouts.naming import pair_name
 from morphseek_monai.data.layouts.subjects import SubjectPair
 from morphseek_monai.data.scans.stored import StoredImage, read_stored
@@ -35,10 +34,11 @@ from morphseek_monai.fields import njd_percent, sdlogj_l2r
 
 from .challenge import (
     Case,
-    aggregate,
+    beside,
     case_name,
     find_field,
     label_scores,
+    official,
     read_field,
     same_or_first_modalities,
     several,
@@ -48,7 +48,6 @@ from .challenge import (
 
 __all__ = ["evaluate_learn2reg"]
 
-VERSION = "2.0"  # of the official evaluation whose layout this is
 _POINTS = {"TRE_kp": "keypoints", "TRE_lm": "landmarks"}
 _HIGHER_QUANTILE = ("LogJacDetStd", "njd_percent", *_POINTS)
 
@@ -80,8 +79,6 @@ def evaluate_learn2reg(
     """
     folder = Path(fields)
     pairs = validation_pairs(dataset_dir, json)
-    path = find_dataset_json(dataset_dir, json)
-    content = read_dataset_json(path)
     wanted = [index for index in label_names(dataset_dir, json) if index] if labels is None else list(labels)
     files = [_find_field(folder, pair) for pair in pairs]
     cases = {
@@ -90,12 +87,7 @@ def evaluate_learn2reg(
     }
     first, *others = cases.values()
     names = [name for name in first if all(name in case for case in others)]
-    return {
-        "name": content.get("name", path.name.removesuffix("_dataset.json")),
-        "aggregates": aggregate(list(cases.values()), names, lambda name: 0.7 if name in _HIGHER_QUANTILE else 0.3),
-        "cases": cases,
-        "eval_version": VERSION,
-    }
+    return official(dataset_dir, json, cases, names, lambda name: 0.7 if name in _HIGHER_QUANTILE else 0.3)
 
 
 def _find_field(folder: Path, pair: SubjectPair) -> Path:
@@ -140,9 +132,8 @@ def _landmark_errors(
 
 
 def _points_file(image: str, role: str) -> Path:
-    path = Path(image)
-    name = path.name.removesuffix(".gz").removesuffix(".nii")
-    return path.parent.with_name(path.parent.name.replace("images", role)) / f"{name}.csv"
+    path = beside(image, role)
+    return path.with_name(f"{path.name.removesuffix('.gz').removesuffix('.nii')}.csv")
 
 
 def _mask(subject: Mapping[str, str]) -> torch.Tensor:

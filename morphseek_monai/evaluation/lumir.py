@@ -29,7 +29,6 @@ from scipy.ndimage import center_of_mass
 
 from morphseek_monai.base.errors import DataError
 from morphseek_monai.data.layouts.learn2reg import validation_pairs
-from morphseek_monai.data.layouts.learn2reg_json import find_dataset_json, read_dataset_json
 from morphseek_monai.data.layouts.naming import pair_name
 from morphseek_monai.data.layouts.subjects import SubjectPair
 from morphseek_monai.data.scans.stored import read_stored
@@ -37,10 +36,11 @@ from morphseek_monai.fields import ndv_percent, njd_percent
 
 from .challenge import (
     Case,
-    aggregate,
+    beside,
     case_name,
     find_field,
     label_scores,
+    official,
     read_field,
     same_or_first_modalities,
     single,
@@ -49,7 +49,6 @@ from .challenge import (
 
 __all__ = ["LUMIR_LABELS", "NDV", "evaluate_lumir"]
 
-VERSION = "2.0"  # of the official evaluation whose layout this is
 NDV = "Non-diffeomorphic Volumes"
 # ids of the scorer's configuration
 LUMIR_LABELS = (
@@ -84,16 +83,10 @@ def evaluate_lumir(
     """
     folder = Path(fields)
     pairs = validation_pairs(dataset_dir, json)
-    path = find_dataset_json(dataset_dir, json)
     files = [_find_field(folder, pair) for pair in pairs]
     cases = {case_name(pair): _evaluate_pair(file, pair, labels) for file, pair in zip(files, pairs, strict=True)}
     names = sorted({name for case in cases.values() for name in case})
-    return {
-        "name": read_dataset_json(path).get("name", path.name.removesuffix("_dataset.json")),
-        "aggregates": aggregate(list(cases.values()), names, lambda name: 0.3),
-        "cases": cases,
-        "eval_version": VERSION,
-    }
+    return official(dataset_dir, json, cases, names, lambda name: 0.3)
 
 
 def _find_field(folder: Path, pair: SubjectPair) -> Path:
@@ -124,8 +117,7 @@ def _evaluate_pair(file: Path, pair: SubjectPair, labels: Sequence[int]) -> Case
 
 def _volumes(pair: SubjectPair, role: str, field: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Label maps or landmarks of both images; None where neither has any."""
-    images = [Path(pair[end]["image"]) for end in ("fixed", "moving")]
-    paths = [path.parent.with_name(path.parent.name.replace("images", role)) / path.name for path in images]
+    paths = [beside(pair[end]["image"], role) for end in ("fixed", "moving")]
     there = [path.is_file() for path in paths]
     if not any(there):
         return None

@@ -55,6 +55,21 @@ def check_ddf(ddf: torch.Tensor, function: str, argument: str) -> torch.Tensor:
     return ddf
 
 
+def check_mask(mask: torch.Tensor, ddf: torch.Tensor, function: str) -> None:
+    """Check an evaluation mask of a displacement field.
+
+    Args:
+        mask: `(B, 1, D, H, W)` for the field's `(B, 3, D, H, W)`; batch 1 is shared.
+        ddf: displacement field, as :func:`check_ddf` lets it pass.
+        function: name of the calling function, for the error message.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+    """
+    if list(mask.shape[1:]) != [1] + list(ddf.shape[2:]) or (mask.shape[0] != 1 and mask.shape[0] != ddf.shape[0]):
+        raise ValueError(f"{function}() 'mask' must be (B, 1, D, H, W) like 'ddf', got {list(mask.shape)}")
+
+
 def check_same_grid(
     tensor: torch.Tensor, ddf: torch.Tensor, function: str, argument: str, reference: str
 ) -> None:

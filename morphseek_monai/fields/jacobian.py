@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .arguments import check_ddf
+from .arguments import check_ddf, check_mask
 
 # Derivative maps of this many voxels stay in the processor cache: four times as fast as maps of the whole
 # volume, for a fraction of their memory.
@@ -145,8 +145,8 @@ def sdlogj_l2r(ddf: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Ten
     ddf = check_ddf(ddf, "sdlogj_l2r", "ddf")
     if min(ddf.shape[2:]) < 5:
         raise ValueError(f"sdlogj_l2r() 'ddf' must have at least 5 voxels per axis, got {list(ddf.shape)}")
-    if mask is not None and (mask.shape[1:] != (1, *ddf.shape[2:]) or mask.shape[0] not in (1, ddf.shape[0])):
-        raise ValueError(f"sdlogj_l2r() 'mask' must be (B, 1, D, H, W) like 'ddf', got {list(mask.shape)}")
+    if mask is not None:
+        check_mask(mask, ddf, "sdlogj_l2r")
     spreads = []
     for item, field in enumerate(ddf):
         # The crop leaves central differences only, on which numpy.gradient and the official filter agree.

@@ -9,7 +9,7 @@ import itertools
 
 import torch
 
-from .arguments import check_ddf
+from .arguments import check_ddf, check_mask
 from .jacobian import SLAB_VOXELS
 
 # Each tetrahedron by its three edges from the voxel, in voxels. A cube of eight voxels falls into a central one and
@@ -50,8 +50,8 @@ def ndv_percent(ddf: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Te
     ddf = check_ddf(ddf, "ndv_percent", "ddf")
     if min(ddf.shape[2:]) < 3:
         raise ValueError(f"ndv_percent() 'ddf' must have at least 3 voxels per axis, got {list(ddf.shape)}")
-    if mask is not None and (mask.shape[1:] != (1, *ddf.shape[2:]) or mask.shape[0] not in (1, ddf.shape[0])):
-        raise ValueError(f"ndv_percent() 'mask' must be (B, 1, D, H, W) like 'ddf', got {list(mask.shape)}")
+    if mask is not None:
+        check_mask(mask, ddf, "ndv_percent")
     shares = []
     for item, field in enumerate(ddf):
         inside = torch.ones_like(field[0], dtype=torch.bool)

@@ -51,17 +51,8 @@ class LatentPolicy(NamedTuple):
         """Reparametrised sample ``mu + tau * sigma * noise``; differentiable in mu and sigma."""
         return self.mu + tau * self.log_sigma.exp() * noise
 
-    def sample(
-        self, n: int, tau: float = 1.0, generator: Optional[torch.Generator] = None, pairs: bool = False
-    ) -> Tensor:
+    def sample(self, n: int, tau: float = 1.0, generator: Optional[torch.Generator] = None) -> Tensor:
         """``n`` latents of one pair, ``(n, C, d, h, w)``, without gradient: actions, not activations.
-
-        Args:
-            n: how many.
-            tau: temperature.
-            generator: source of the noise.
-            pairs: draw half of the noise and take it with both signs, so that the mean of the latents is exact and
-                whatever a reward has of even order cancels in its slope; of an odd ``n`` one stands alone.
 
         Raises:
             ValueError: When the policy holds more than one pair; a group belongs to one pair.
@@ -71,10 +62,7 @@ class LatentPolicy(NamedTuple):
                 f"LatentPolicy.sample() expects the policy of one pair, got a batch of {self.mu.shape[0]}; index it"
             )
         with torch.no_grad():
-            if not pairs:
-                return self.latent(self.noise(n, generator), tau)
-            half = self.noise(n - n // 2, generator)
-            return self.latent(torch.cat([half, -half[: n // 2]]), tau)
+            return self.latent(self.noise(n, generator), tau)
 
     def log_prob(
         self, z: Tensor, scale: Union[str, float] = "sqrt", tau: float = 1.0, local: bool = False

@@ -15,11 +15,4 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
-__all__ = [
-    "DiceGain",
-    "FoldingPenalty",
-    "LocalDiceGain",
-    "Reward",
-    "RewardState",
-    "WeightedReward",
-]
+__all__ = ["DiceGain", "FoldingPenalty", "LocalDiceGain", "Reward", "RewardState", "WeightedReward"]

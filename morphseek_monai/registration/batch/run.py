@@ -134,7 +134,7 @@ class _Worker:
         options, scans = row.options, []
         if options.bundle is None and "auto" in options.modalities:
             roles = ("fixed image", "moving image")
-            first = [one if isinstance(one, str) else one[0] for one in (row.fixed, row.moving)]
+            first = [paths[0] for paths in row.contrasts]
             scans = [read_scan(p, role, f) for p, role, f in zip(first, roles, options.frames)]
         root = str(choose_bundle(options.bundle, scans, options.modalities).resolve())
         device = options.device
@@ -167,8 +167,8 @@ class _Worker:
 def _key(row: PairRow) -> dict[str, Any]:
     """What the results of a pair follow from, but for the weights, in plain types."""
     files: list[str | None] = [row.fixed_label, row.moving_label]
-    for one in (row.fixed, row.moving):
-        files += [one] if isinstance(one, str) else one
+    for paths in row.contrasts:
+        files += paths
     given = [getattr(row.options, name) for name in ("affine", *FILE_OPTIONS)]
     files += [path for one in given if one is not None and os.path.isfile(path := split_format(one)[1])]
     return {"files": [None if path is None else [path, *_state(Path(path))] for path in files], **asdict(row.options)}

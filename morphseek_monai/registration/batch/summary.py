@@ -71,7 +71,7 @@ def outcome_of(row: PairRow, folder: Path) -> dict[str, Any] | None:
         cells by column, ``error`` in place of the numbers of a pair that could not be registered; None where it is not
         done.
     """
-    fixed, moving = (one if isinstance(one, str) else ",".join(one) for one in (row.fixed, row.moving))
+    fixed, moving = map(",".join, row.contrasts)
     line: dict[str, Any] = {"name": row.name, "fixed": fixed, "moving": moving}
     try:
         if (folder / ERROR).is_file():

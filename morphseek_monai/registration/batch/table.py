@@ -43,6 +43,12 @@ class PairRow(NamedTuple):
     moving_label: str | None
     options: RegisterOptions
 
+    @property
+    def contrasts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Paths of all contrasts of the fixed and of the moving image, also where there is but one."""
+        fixed, moving = ((one,) if isinstance(one, str) else one for one in (self.fixed, self.moving))
+        return fixed, moving
+
 
 def read_pairs(path: str | os.PathLike[str], defaults: Mapping[str, Any] | None = None) -> list[PairRow]:
     """Read a table of pairs.
