@@ -1,4 +1,4 @@
-"""The expected error: larger where images are flat or differ, in the unit of the voxels, and a guide to a known error."""
+"""The expected error: larger where images are flat or differ, in the unit of the voxels, a guide to a known error."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ def test_it_ranks_the_lengths_of_a_known_error() -> None:
     ddf = torch.cat([smooth_noise(5.0, seed) for seed in (1, 2, 3)], dim=1) * growing
     found = error_of(fixed, warp(fixed, ddf))
     length = torch.linalg.vector_norm(ddf, dim=1, keepdim=True)
-    near, far = length < 0.2, length > 1
-    assert found[INNER][far[INNER]].mean() > 1.5 * found[INNER][near[INNER]].mean()
     assert spearmanr(found[INNER].flatten(), length[INNER].flatten()).statistic > 0.6
 
 

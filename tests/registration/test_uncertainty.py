@@ -30,7 +30,7 @@ def map_of(result: RegistrationResult) -> Any:
 
 
 def test_it_is_on_request(brains: Brains, model: RegistrationModel) -> None:
-    result = register(brains.image(0), brains.image(1), bundle=model, refine="off", samples=2)
+    result = register(brains.image(0), brains.image(1), bundle=model, affine="off", refine="off", samples=2)
     assert result.uncertainty is None
 
 
@@ -43,12 +43,12 @@ def test_it_falls_as_the_registration_gets_better(
     assert itself[inside].mean() < map_of(refined)[inside].mean() < unmoved[inside].mean()
 
 
-def test_it_is_the_largest_in_the_air_and_where_a_mask_leaves_out(brains: Brains, model: RegistrationModel) -> None:
+def test_it_is_the_largest_where_a_mask_leaves_out(brains: Brains, model: RegistrationModel) -> None:
     counts = np.ones(brains.arrays[0].shape, np.uint8)
     counts[:, :, counts.shape[2] // 2 :] = 0
     mask = nib.Nifti1Image(counts, brains.image(0).affine)
     found = map_of(register(brains.image(0), brains.image(0), bundle=model, refine="off", fixed_mask=mask, **QUICK))
-    assert found[counts == 0].min() > 0.99 * found.max() and found[0, 0, 0] > 0.99 * found.max()
+    assert found[counts == 0].min() > 0.99 * found.max()
     assert found[(counts == 1) & (brains.arrays[0] > 0.2)].mean() < 0.8 * found.max()
 
 
