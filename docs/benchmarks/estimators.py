@@ -26,7 +26,7 @@ from torch import Tensor
 from morphseek_monai.engines.grpo import around
 from morphseek_monai.losses import GRPOLoss, SoftDiceLoss, field_slope
 from morphseek_monai.networks import LatentPolicy, MorphSeekNet
-from morphseek_monai.rewards import DiceGain, LocalDiceGain
+from morphseek_monai.rewards import DiceGain, HD95Penalty, LocalDiceGain
 
 
 class Estimator(NamedTuple):
@@ -39,6 +39,8 @@ class Estimator(NamedTuple):
         pairs: whether a latent's noise is taken with both signs; a field's always is.
         smooth: whether noise is averaged over 27 places, and brought back to its size.
         pooled: whether a place of the latent is judged by the 26 around it too.
+        spacing: voxels for each dimension of a field's noise along an axis; 1 is independent noise.
+        hd95: whether HD95 is rewarded, not Dice.
     """
 
     size: int = 6
@@ -47,6 +49,8 @@ class Estimator(NamedTuple):
     pairs: bool = False
     smooth: bool = False
     pooled: bool = True
+    spacing: int = 1
+    hd95: bool = False
 
 
 ESTIMATORS = {
@@ -59,6 +63,12 @@ ESTIMATORS = {
     "latent, place by place, own block only": Estimator(local=True, pooled=False),
     "field, one reward, J = 6": Estimator(action="field"),
     "field, one reward, J = 64": Estimator(64, action="field"),
+    "field, one reward, J = 64, one dimension for 12 voxels": Estimator(64, action="field", spacing=12),
+    "field, one reward, J = 64, one dimension for 8 voxels": Estimator(64, action="field", spacing=8),
+    "field, one reward, J = 16, one dimension for 12 voxels": Estimator(16, action="field", spacing=12),
+    "field, HD95, J = 64": Estimator(64, action="field", hd95=True),
+    "field, HD95, J = 64, one dimension for 12 voxels": Estimator(64, action="field", spacing=12, hd95=True),
+    "field, HD95, J = 64, one dimension for 8 voxels": Estimator(64, action="field", spacing=8, hd95=True),
     "field, voxel by voxel, J = 2": Estimator(2, action="field", local=True),
     "field, voxel by voxel, J = 6": Estimator(action="field", local=True),
 }
@@ -84,13 +94,16 @@ def objective(
     refined = network.act(encoding.skips, policy.mean, step.ddf, step.scale)
 
     def drawn(generator: torch.Generator) -> Tensor:
-        rate = LocalDiceGain(num_labels, 0.0) if estimator.local else DiceGain(num_labels)
+        whole = HD95Penalty(num_labels) if estimator.hd95 else DiceGain(num_labels)
+        rate = LocalDiceGain(num_labels, 0.0) if estimator.local else whole
         with torch.no_grad():
             state = step.state(refined)
             state = state._replace(previous=refined) if estimator.local else state
             if estimator.action == "field":
                 pairs = estimator.size // 2
-                slope = field_slope(lambda ddf: rate(state._replace(ddf=ddf)), refined, spread, pairs, generator)
+                slope = field_slope(
+                    lambda ddf: rate(state._replace(ddf=ddf)), refined, spread, pairs, generator, estimator.spacing
+                )
             else:
                 probe = network.act(encoding.skips, draw(estimator, policy, 1.0, generator), step.ddf, step.scale)
                 tau = spread / float((probe - refined).square().mean().sqrt())
