@@ -1,10 +1,11 @@
 """How much of the truth a policy gradient tells, by how it is estimated.
 
-    python docs/benchmarks/estimators.py RUN --dataset_dir DATA [--pairs 4] [--groups 4] [--spread 0.5]
+    python docs/benchmarks/estimators.py RUN --dataset_dir DATA [--pairs 4] [--groups 4] [--spread 0.5] [--only HD95]
 
 RUN is the folder of a run (see latent.py), whose last weights are taken. On the first refinement step of training pairs
-every estimator draws independent groups. The cosine of two groups is S / (S + N) of signal and noise; the other is with
-the gradient of the soft Dice, which knows every dimension. Both on the parameters of encoder and policy head, the only
+every estimator draws independent groups. The cosine of two groups is S / (S + N) of signal and noise; the second is
+with the gradient of the soft Dice, which knows every dimension; the third is of two pairs' estimates, the share that
+pairs have in common and a training can learn. All on the parameters of encoder and policy head, the only
 ones that the score of a latent reaches. Latents are drawn at the temperature at which their fields spread by `spread`
 voxels, too.
 """
@@ -41,6 +42,7 @@ class Estimator(NamedTuple):
         pooled: whether a place of the latent is judged by the 26 around it too.
         spacing: voxels for each dimension of a field's noise along an axis; 1 is independent noise.
         hd95: whether HD95 is rewarded, not Dice.
+        spread: of the fields in voxels; None takes the command line's.
     """
 
     size: int = 6
@@ -51,6 +53,7 @@ class Estimator(NamedTuple):
     pooled: bool = True
     spacing: int = 1
     hd95: bool = False
+    spread: float | None = None
 
 
 ESTIMATORS = {
@@ -67,8 +70,12 @@ ESTIMATORS = {
     "field, one reward, J = 64, one dimension for 8 voxels": Estimator(64, action="field", spacing=8),
     "field, one reward, J = 16, one dimension for 12 voxels": Estimator(16, action="field", spacing=12),
     "field, HD95, J = 64": Estimator(64, action="field", hd95=True),
-    "field, HD95, J = 64, one dimension for 12 voxels": Estimator(64, action="field", spacing=12, hd95=True),
-    "field, HD95, J = 64, one dimension for 8 voxels": Estimator(64, action="field", spacing=8, hd95=True),
+    **{
+        f"field, HD95, J = 64, one dimension for 12 voxels, spread {spread}": Estimator(
+            64, action="field", spacing=12, hd95=True, spread=spread
+        )
+        for spread in (0.5, 1.0, 2.0)
+    },
     "field, voxel by voxel, J = 2": Estimator(2, action="field", local=True),
     "field, voxel by voxel, J = 6": Estimator(action="field", local=True),
 }
@@ -92,6 +99,7 @@ def objective(
     """A function that draws a group and returns the objective whose gradient is the estimate."""
     encoding, policy = observe(network, step)
     refined = network.act(encoding.skips, policy.mean, step.ddf, step.scale)
+    spread = spread if estimator.spread is None else estimator.spread
 
     def drawn(generator: torch.Generator) -> Tensor:
         whole = HD95Penalty(num_labels) if estimator.hd95 else DiceGain(num_labels)
@@ -119,26 +127,40 @@ def objective(
     return drawn
 
 
-def measure(network: MorphSeekNet, steps: Sequence[Step], num_labels: int, groups: int, spread: float) -> list[str]:
-    """Lines of a Markdown table."""
-    lines = ["| estimator | cosine of two groups | with the soft Dice's gradient |", "| --- | --- | --- |"]
+def measure(
+    network: MorphSeekNet, steps: Sequence[Step], num_labels: int, groups: int, spread: float, only: str = ""
+) -> list[str]:
+    """Lines of a Markdown table; of the estimators that have ``only`` in their name."""
     reached = [p for name, p in network.named_parameters() if name.startswith(("backbone.down", "head.mu"))]
 
     def gradient(value: Tensor) -> Tensor:
         grads = torch.autograd.grad(value, reached, retain_graph=True, materialize_grads=True)
         return F.normalize(torch.cat([grad.flatten() for grad in grads]).double(), dim=0)
 
+    dices = []
+    for step in steps:
+        state = step.state(network.step(step.pair.image[:, :1], step.pair.image[:, 1:], step.ddf, step.scale))
+        dices.append(gradient(SoftDiceLoss(num_labels)(state.ddf, state.moving_label, state.fixed_label)))
+    common = mean_cosine(torch.stack(dices))
+    lines = [
+        "| estimator | cosine of two groups | with the soft Dice's gradient | of two pairs |",
+        "| --- | --- | --- | --- |",
+        f"| soft Dice, differentiated | 1 | 1 | {common:.3f} |",
+    ]
+    print(*lines, sep="\n", flush=True)
     for name, estimator in ESTIMATORS.items():
-        agreement, towards = [], []
-        for number, step in enumerate(steps):
-            state = step.state(network.step(step.pair.image[:, :1], step.pair.image[:, 1:], step.ddf, step.scale))
-            dice = gradient(SoftDiceLoss(num_labels)(state.ddf, state.moving_label, state.fixed_label))
+        if only not in name:
+            continue
+        agreement, towards, first = [], [], []
+        for number, (step, dice) in enumerate(zip(steps, dices, strict=True)):
             drawn = objective(estimator, network, step, num_labels, spread)
             generator = torch.Generator().manual_seed(number)
             estimates = torch.stack([gradient(drawn(generator)) for _ in range(groups)])
             agreement.append(mean_cosine(estimates))
             towards.append(float((estimates @ dice).mean()))
-        lines.append(f"| {name} | {fmean(agreement):.3f} | {fmean(towards):.3f} |")
+            first.append(estimates[0])
+        common = mean_cosine(torch.stack(first))
+        lines.append(f"| {name} | {fmean(agreement):.3f} | {fmean(towards):.3f} | {common:.3f} |")
         print(lines[-1], flush=True)
     return lines
 
@@ -152,10 +174,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=4, help="training pairs; default 4")
     parser.add_argument("--groups", type=int, default=4, help="groups drawn; default 4")
     parser.add_argument("--spread", type=float, default=0.5, help="of the fields, in voxels; default 0.5")
+    parser.add_argument("--only", default="", help="part of the names of the estimators to measure; default: all")
     args = parser.parse_args()
     run = load_run(args.run, args.bundle.resolve(), args.dataset_dir)
     steps = [steps_of(run.network, pair)[0] for pair in labelled_pairs(run.training, args.pairs, run.device)]
-    measure(run.network, steps, run.num_labels, args.groups, args.spread)
+    measure(run.network, steps, run.num_labels, args.groups, args.spread, args.only)
 
 
 if __name__ == "__main__":
