@@ -32,7 +32,8 @@ class CheckedReward(Reward):
     """
 
     def __init__(self, function: Callable[[RewardState], Any], by_voxel: bool = False) -> None:
-        self.name = getattr(function, "__name__", type(function).__name__)
+        named = getattr(function, "func", function)  # of a partial, as a bundle's "_mode_": "callable" makes
+        self.name = getattr(named, "__name__", type(named).__name__)
         if not callable(function):
             raise TypeError(f"reward must be a function of a RewardState, got {function!r}; name one by _target_")
         self.function = function

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from monai.bundle import ConfigParser
 from torch import Tensor
 
 from morphseek_monai.rewards import CheckedReward, DiceGain, LocalDiceGain, RewardState
@@ -79,3 +80,30 @@ def test_refuses_one_number_where_every_voxel_is_credited() -> None:
 def test_refuses_what_cannot_be_called() -> None:
     with pytest.raises(TypeError, match=r"^reward must be a function of a RewardState, got 3; name one by _target_"):
         CheckedReward(3)  # type: ignore[arg-type]
+
+
+def by_axis(given: RewardState, axis: int) -> Tensor:
+    return given.ddf[:, axis].mean((1, 2, 3))
+
+
+class Halved:
+    """An object, as a config makes it from a class."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def __call__(self, given: RewardState) -> list[float]:
+        return (by_axis(given, self.axis) / 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("config", "share", "name"),
+    [
+        ({"_target_": f"{__name__}.by_axis", "_mode_": "callable", "axis": 2}, 1.0, "by_axis"),
+        ({"_target_": f"{__name__}.Halved", "axis": 2}, 0.5, "Halved"),
+    ],
+)
+def test_is_named_in_a_bundle_config(config: dict[str, Any], share: float, name: str) -> None:
+    reward = CheckedReward(ConfigParser({"reward": config}).get_parsed_content("reward"))
+    assert reward.name == name
+    torch.testing.assert_close(reward(state()), share * by_axis(state(), 2))
