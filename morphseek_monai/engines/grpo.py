@@ -52,7 +52,7 @@ class GRPOTrainer(RefinementTrainer):
             far less noise (``docs/benchmarks/policy.md``). Its unit is the reward's own, so that a policy weight
             compares with the weight of the soft Dice.
         spread: standard deviation of a displacement, in voxels, for ``action="field"``. 0.5: a label changes at half a
-            voxel. One number for the whole field needs more where it moves in leaps: 2 for HD95.
+            voxel. One number for the whole field needs more where it moves in leaps: 1 or 2 for HD95.
         noise_spacing: voxels for each dimension of that noise along an axis. 1 (default) suits credit by voxel; a
             reward that is one number for the whole field needs smooth noise, e.g. 8, and ``trajectories`` by the dozen,
             which cost no decoding.

@@ -17,7 +17,7 @@ class HD95Penalty(Reward):
 
     The distance is that of :class:`~morphseek_monai.metrics.RegistrationHD95`, which needs ``scipy``. It is one number
     for the whole field: credit it at the field, with smooth noise and many samples (``GRPOTrainer(action="field",
-    noise_spacing=12, spread=2.0, trajectories=72)``; ``docs/benchmarks/policy.md``).
+    noise_spacing=12, spread=1.0, trajectories=32)``), beside soft Dice (``docs/benchmarks/policy.md``).
 
     Args:
         num_labels: number of labels with the background.

@@ -30,7 +30,7 @@ def test_credit_at_the_field_tells_more(
 ) -> None:
     names = ["latent, one reward, J = 6 (the paper's)", "field, voxel by voxel, J = 6"]
     monkeypatch.setattr(estimators, "ESTIMATORS", {name: estimators.ESTIMATORS[name] for name in names})
-    lines = estimators.measure(scene[0], [scene[1]], 3, groups=4, spread=0.3)[3:]
+    lines = estimators.measure(scene[0], [scene[1]], 3, groups=4, spread=0.3)[2:]
     cells = [[float(cell) for cell in line.split("|")[2:4]] for line in lines]
     assert cells[1][0] > cells[0][0] + 0.2
     assert cells[1][1] > max(cells[0][1], 0.0) + 0.2
@@ -42,7 +42,7 @@ def test_smooth_noise_tells_more_of_one_number(
     names = ["field, one reward, J = 64", "field, one reward, J = 64, one dimension for 12 voxels"]
     rows = {name: estimators.ESTIMATORS[name] for name in names}
     monkeypatch.setattr(estimators, "ESTIMATORS", rows | {"left out": None})
-    lines = estimators.measure(scene[0], [scene[1]], 3, groups=3, spread=0.3, only="one reward")[3:]
+    lines = estimators.measure(scene[0], [scene[1]], 3, groups=3, spread=0.3, only="one reward")[2:]
     white, smooth = ([float(cell) for cell in line.split("|")[2:4]] for line in lines)
     assert smooth[0] > max(white[0], 0.0) + 0.2
     assert smooth[1] > max(white[1], 0.0) + 0.2
