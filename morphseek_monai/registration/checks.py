@@ -12,7 +12,7 @@ from torch import Tensor
 from morphseek_monai.data.scans.scan import Scan
 from morphseek_monai.evaluation.verdict import Check, judge
 from morphseek_monai.fields import njd_percent, warp
-from morphseek_monai.inference.similarity import WINDOW, contrasts_differ, local_correlation
+from morphseek_monai.inference.similarity import WINDOW, local_correlation
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.native import NativeField, border_displacement
 from morphseek_monai.registration.prepare.pair import NetworkPair
@@ -52,19 +52,6 @@ def stage_similarities(pair: NetworkPair) -> dict[str, float]:
 def similarity_after(pair: NetworkPair, ddf: Tensor) -> float:
     """The same after a field on the network's grid, ``(1, 3, D, H, W)`` in its voxels."""
     return similarities(pair, [moved(pair.view, ddf)])[0]
-
-
-def unlike_contrasts(pair: NetworkPair, view: View) -> bool:
-    """Whether the scans are of two modalities, or one of the contrasts is another one in the other scan, seen so.
-
-    Before the network, whose field makes T1 and T2 locally alike by moving anatomy: of the correlation, 0.30 to 0.49 is
-    negative in such pairs of whole heads after the affine, 0.24 to 0.41 after the network; in pairs of like contrast at
-    most 0.12 after the affine.
-    """
-    return pair.fixed.modality != pair.moving.modality or any(
-        contrasts_differ(fixed[None], moving[None], pair.foreground)
-        for fixed, moving in zip(pair.still.image[0, :, None], view.image[0, :, None])
-    )
 
 
 def handedness(pair: NetworkPair) -> float | None:

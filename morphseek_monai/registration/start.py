@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphseek_monai.registration.checks import moved, similarities, unlike_contrasts
+from morphseek_monai.registration.checks import moved, similarities
 from morphseek_monai.registration.prepare.pair import NetworkPair
 
 # Images that were aligned before, as a data set's often are by their labels, keep that: an affine that only raises the
@@ -37,17 +37,12 @@ class Start(NamedTuple):
 def choose_start(pair: NetworkPair, network: Network) -> Start:
     """Keep the headers, unless the alignment is clearly more similar, or the network comes out better from there.
 
-    Between unlike contrasts the alignment is taken as it is: local correlation, and what a network does to it, say
-    little there, while the mutual information that it follows rose (the headers are its first start, too).
-
     Args:
         pair: with the moving image aligned.
         network: tries both where it is not clear; ``(1, 2, D, H, W)`` -> ``(1, 3, D, H, W)``.
     """
     headers, aligned = similarities(pair, [pair.by_headers, pair.aligned])
-    # an alignment that went astray makes like contrasts seem unlike: the headers must say so as well
-    unlike = all(unlike_contrasts(pair, view) for view in (pair.by_headers, pair.aligned))
-    if aligned - headers > CLEAR or unlike:
+    if aligned - headers > CLEAR:
         return Start(pair, network(pair.image))
     at_headers = pair.network_input(pair.by_headers)
     from_headers = network(at_headers)
