@@ -173,10 +173,15 @@ def tables(sets: dict[str, list[Measured]]) -> str:
     fifths = " | ".join(f"fifth {i}" for i in range(1, BINS + 1))
     lines = [f"| set | pairs | {columns} |", "|---" * 8 + "|", *(summary(*item) for item in sets.items())]
     lines += ["", f"| set | {fifths} |", "|---" * (BINS + 1) + "|", *(reliability(*item) for item in sets.items())]
-    everything = [measured for pairs in sets.values() for measured in pairs]
-    total = rank(*(np.array([getattr(p, key).mean() for p in everything]) for key in ("expected", "errors")))
-    lines += ["", f"Means of {len(everything)} pairs, all sets together: rank correlation {total:.2f}."]
-    return "\n".join(lines)
+    groups = {"all sets": [pair for pairs in sets.values() for pair in pairs], **sets}
+    ranks = {name: pairs_rank(pairs) for name, pairs in groups.items()}
+    told = ", ".join(f"{name} {value:.2f}" for name, value in ranks.items() if not np.isnan(value))
+    return "\n".join([*lines, "", f"Rank correlation of the means of pairs: {told or 'too few'}."])
+
+
+def pairs_rank(pairs: Sequence[Measured]) -> float:
+    """Whether the mean of the map ranks registrations."""
+    return rank(*(np.array([getattr(pair, key).mean() for pair in pairs]) for key in ("expected", "errors")))
 
 
 def load(folder: Path, split: str, names: Sequence[str]) -> dict[str, list[Measured]]:
