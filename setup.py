@@ -25,8 +25,8 @@ TEST = [
     "mlflow-skinny>=3",  # with what its SQLite store needs
     "sqlalchemy>=2",
     "alembic>=1.13",
-    "nbclient>=0.10",
-    "ipykernel>=6.29",
+    "nbformat>=5.7",
+    "ipython>=8",
 ]
 # ruff formats the signatures; mkdocs-jupyter shows the notebooks
 DOCS = ["mkdocs-material>=9.7", "mkdocstrings[python]>=1.0.8", "mkdocs-jupyter>=0.26.3", "ruff>=0.9"]

@@ -42,6 +42,7 @@ def register(
     steps: int | str | None = None,
     samples: int = 0,
     refine: int | str = "auto",
+    uncertainty: bool = False,
     seed: int = 0,
     device: str = "auto",
     max_memory: str | None = None,
@@ -76,9 +77,10 @@ def register(
         moving_points: the same landmarks in the moving image, line by line.
         space: RAS or LPS of the landmarks, unless their files tell.
         steps: refinement steps of the network; auto goes on while they help, 0 leaves the network out.
-        samples: candidates drawn from the latent policy; the best wins, their spread is written as uncertainty.nii.gz.
+        samples: candidates drawn from the latent policy, of which the best is taken.
         refine: auto fits the field to the pair, coarse to fine, until it no longer helps; off keeps the network's; a
             number is the most iterations at full resolution.
+        uncertainty: True writes uncertainty.nii.gz, how far off boundaries probably are, in mm.
         seed: same seed, same result.
         device: auto, cpu, cuda or cuda:1.
         max_memory: e.g. 8G; a coarser field is computed rather than more memory taken. Default: what is free.
@@ -94,6 +96,8 @@ def register(
         raise DataError(f"out must be a folder, got {out!r}; name one")
     if not isinstance(report, bool):
         raise DataError(f"report must be True or False, got {report!r}; correct it")
+    if not isinstance(uncertainty, bool):
+        raise DataError(f"uncertainty must be True or False, got {uncertainty!r}; correct it")
     scans = {"fixed": fixed, "moving": moving}
     for role, given in scans.items():
         scans[role] = paths = [str(path) for path in (given if isinstance(given, list | tuple) else [given])]
@@ -121,6 +125,7 @@ def register(
         steps=steps,
         samples=samples,
         refine=refine,
+        uncertainty=uncertainty,
         seed=seed,
         device=device,
         max_memory=max_memory,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from morphseek_monai.engines.step import StepResult
 from morphseek_monai.engines.trainer import RefinementTrainer
 from morphseek_monai.losses import Group, field_slope
 from morphseek_monai.networks import Encoding
-from morphseek_monai.rewards import Reward, RewardState
+from morphseek_monai.rewards import CheckedReward, RewardState
 
 
 class GRPOTrainer(RefinementTrainer):
@@ -35,7 +35,9 @@ class GRPOTrainer(RefinementTrainer):
     ``reward_best``, ``sigma``; for ``action="field"`` the reward of the mean alone.
 
     Args:
-        reward: rates the trajectories of a step, without gradient.
+        reward: rates the trajectories of a step, without gradient: a :class:`~morphseek_monai.rewards.Reward`, or any
+            function from a :class:`~morphseek_monai.rewards.RewardState` to J numbers, higher is better. Its answers
+            are checked (:class:`~morphseek_monai.rewards.CheckedReward`).
         trajectories: group size J; 1 draws nothing and refines with the mean latent (multi-step soft Dice).
         tau: temperature of the draw. The warm-up, at tau = 0, lets sigma grow without seeing its noise; 1.0 then draws
             trajectories that are far worse than the mean, 0.25 (the bundles' choice) starts near it.
@@ -50,28 +52,34 @@ class GRPOTrainer(RefinementTrainer):
             far less noise (``docs/benchmarks/policy.md``). Its unit is the reward's own, so that a policy weight
             compares with the weight of the soft Dice.
         spread: standard deviation of a displacement, in voxels, for ``action="field"``. 0.5: a label changes at half a
-            voxel.
+            voxel. One number for the whole field needs more where it moves in leaps: 1 or 2 for HD95.
+        noise_spacing: voxels for each dimension of that noise along an axis. 1 (default) suits credit by voxel; a
+            reward that is one number for the whole field needs smooth noise, e.g. 8, and ``trajectories`` by the dozen,
+            which cost no decoding.
         kwargs: see :class:`RefinementTrainer`.
 
     Raises:
-        ValueError: When ``trajectories`` or ``chunk`` is below 1, ``tau`` or ``spread`` is not positive, ``action`` is
-            neither of the two, or J > 1 trajectories are asked of a network without a policy.
+        TypeError: When ``reward`` or ``credit`` cannot be called.
+        ValueError: When ``trajectories``, ``chunk`` or ``noise_spacing`` is below 1, ``tau`` or ``spread`` is not
+            positive, ``action`` is neither of the two, or J > 1 trajectories are asked of a network without a policy;
+            in training, when a reward has the wrong shape or is not finite.
     """
 
     def __init__(
         self,
         *args: Any,
-        reward: Reward,
+        reward: Callable[[RewardState], Any],
         trajectories: int = 6,
         tau: float = 1.0,
         chunk: int = 1,
-        credit: Reward | None = None,
+        credit: Callable[[RewardState], Any] | None = None,
         action: str = "latent",
         spread: float = 0.5,
+        noise_spacing: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        for name, value in (("trajectories", trajectories), ("chunk", chunk)):
+        for name, value in (("trajectories", trajectories), ("chunk", chunk), ("noise_spacing", noise_spacing)):
             if value < 1:
                 raise ValueError(f"GRPOTrainer() '{name}' must be at least 1, got {value}")
         if tau <= 0:
@@ -84,13 +92,14 @@ class GRPOTrainer(RefinementTrainer):
             raise ValueError(
                 "GRPOTrainer() 'trajectories' above 1 need MorphSeekNet(policy='gaussian'); set trajectories=1"
             )
-        self.reward = reward
+        self.reward = CheckedReward(reward)
         self.trajectories = trajectories
         self.tau = tau
         self.chunk = chunk
-        self.credit = credit
+        self.credit = None if credit is None else CheckedReward(credit, by_voxel=True)
         self.action = action
         self.spread = spread
+        self.noise_spacing = noise_spacing
 
     def refine(self, pair: Pair, ddf: Tensor, generator: torch.Generator, scale: int = 1) -> StepResult:
         """One step: sample, reward, choose the best, judge it."""
@@ -101,7 +110,7 @@ class GRPOTrainer(RefinementTrainer):
         terms: dict[str, Tensor | float] = {}
         state: RewardState | None = None
         if policy is not None and label is not None and self.trajectories > 1:
-            state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf))
+            state = self.reward.prepare(RewardState(label[:, :1], label[:, 1:], ddf, ddf, image=image))
         if policy is not None and state is not None and self.action == "latent":
             with torch.no_grad():
                 latents = policy.sample(self.trajectories, self.tau, generator)
@@ -135,6 +144,7 @@ class GRPOTrainer(RefinementTrainer):
             self.spread,
             self.trajectories // 2,
             generator,
+            self.noise_spacing,
         )
 
     def _rewards(

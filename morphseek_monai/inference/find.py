@@ -23,8 +23,7 @@ class InferenceOptions:
     Attributes:
         steps: refinement steps of the network; None takes the bundle's, ``"auto"`` goes on while they help, 0 leaves
             the network out.
-        samples: candidates drawn from the latent policy; the best by similarity and folding wins, their spread is the
-            uncertainty. 0 draws none.
+        samples: candidates drawn from the latent policy; the best by similarity and folding wins. 0 draws none.
         refine: instance optimisation of the field on this pair, see
             :func:`~morphseek_monai.inference.instance_optimisation.optimise`: ``"auto"``, ``"off"``, or the most
             iterations at the finest level, which take most of the time (``"auto"`` makes 20).
@@ -52,12 +51,10 @@ class FoundField(NamedTuple):
 
     Attributes:
         ddf: ``(1, 3, D, H, W)`` in voxels of the network's grid.
-        spread: ``(1, 1, D, H, W)`` mm, or None.
         record: what was done, in plain types.
     """
 
     ddf: Tensor
-    spread: Tensor | None
     record: dict[str, Any]
 
 
@@ -79,12 +76,11 @@ def find_field(
     if options.steps is not None:
         done = run_steps(network, image, options.steps)
         ddf, record["steps"] = done.ddf, done.steps
-    spread = None
     if options.samples:
         drawn = sample_fields(network, image, options.samples, spacing.tolist(), seed)
-        ddf, spread = _better(image, ddf, drawn.ddf), drawn.spread
+        ddf = _better(image, ddf, drawn.ddf)
         record["scores"] = [round(score, 5) for score in drawn.scores.tolist()]
-    return FoundField(ddf, spread, record)
+    return FoundField(ddf, record)
 
 
 def _better(image: Tensor, first: Tensor, second: Tensor) -> Tensor:

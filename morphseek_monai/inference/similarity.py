@@ -9,6 +9,7 @@ from morphseek_monai.inference.image_forces import FLOOR, window_means
 from morphseek_monai.losses import LNCCLoss
 
 WINDOW = 9
+SIGN_WINDOW = 5
 NEGATIVE = 0.25  # share of negatively correlated windows; T1 pairs have 0.05, T1 and T2 more than a half
 FOREGROUND = 0.1  # of the prepared intensities, which are in [0, 1]; noise in the air stays below
 
@@ -61,10 +62,27 @@ def contrasts_differ(fixed: Tensor, warped: Tensor, where: Tensor | None = None)
         >>> contrasts_differ(image, 0.5 * image), contrasts_differ(image, 1 - image)
         (False, True)
     """
-    f, w = fixed[0], warped[0]
-    window = (5, 5, 5)
-    f_mean, w_mean, ff, ww, fw = window_means(torch.cat([f, w, f * f, w * w, f * w]), window)
-    covariance = fw - f_mean * w_mean
-    squared = covariance.square() / ((ff - f_mean**2).clamp_min(0) + FLOOR) / ((ww - w_mean**2).clamp_min(0) + FLOOR)
-    squared = squared * (foreground(fixed) if where is None else where)[0, 0]
-    return bool(squared[covariance < 0].sum() > NEGATIVE * squared.sum())
+    signed = signed_correlation(fixed[0], warped[0], SIGN_WINDOW)
+    signed = signed * (foreground(fixed) if where is None else where)[0]
+    return bool(-signed.clamp(max=0).sum() > NEGATIVE * signed.abs().sum())
+
+
+def signed_correlation(fixed: Tensor, warped: Tensor, window: int) -> Tensor:
+    """Squared correlation of two images around each voxel, with the sign of the correlation.
+
+    Args:
+        fixed: ``(C, D, H, W)``, intensities of order 1: variances far below 1e-4 count as noise.
+        warped: same shape.
+        window: edge of the cubic window in voxels, odd; the edge of the grid is repeated.
+
+    Returns:
+        ``(C, D, H, W)``, -1 to 1; 0 where either image is flat.
+    """
+    edges = (window, window, window)
+    f, w = (window_means(image, edges) for image in (fixed, warped))
+    variances = [
+        (window_means(image * image, edges) - mean * mean).clamp_min_(0).add_(FLOOR)
+        for image, mean in ((fixed, f), (warped, w))
+    ]
+    covariance = window_means(fixed * warped, edges) - f * w
+    return covariance * covariance.abs() / (variances[0] * variances[1])

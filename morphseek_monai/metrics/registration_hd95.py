@@ -16,7 +16,7 @@ from morphseek_monai.metrics.registration_metric import RegistrationMetric, spli
 class RegistrationHD95(RegistrationMetric):
     """Symmetric 95th percentile Hausdorff distance between the fixed and the warped moving labels.
 
-    The distance is MONAI's (``monai.metrics.compute_hausdorff_distance``, which needs ``scipy`` and works on
+    The distance is that of MONAI (``monai.metrics.compute_hausdorff_distance``; it needs ``scipy`` and works on
     the label's bounding box), one label at a time, so that no one-hot volume is made. Learn2Reg's scorer
     weighs the surface by area and differs slightly.
 

@@ -50,9 +50,10 @@ class RegisterOptions:
         space: ``"RAS"`` or ``"LPS"`` of the two tables, unless they tell.
         steps: refinement steps of the network; None takes the bundle's, ``"auto"`` goes on while they help, 0 leaves
             the network out.
-        samples: candidates drawn from the latent policy; their spread is the uncertainty. 0 draws none.
+        samples: candidates drawn from the latent policy, of which the best is taken. 0 draws none.
         refine: ``"auto"`` fits the field to the pair; ``"off"`` keeps the network's; a number is the most iterations at
             the finest level.
+        uncertainty: whether the expected error is mapped, in mm.
         seed: of the alignment's sampling points and the latent samples; same seed, same result.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU if there is one.
         max_memory: e.g. ``"8G"``, or bytes; above it the field is computed on a coarser grid, and notices say so. None
@@ -82,6 +83,7 @@ class RegisterOptions:
     steps: int | str | None = None
     samples: int = 0
     refine: int | str = "auto"
+    uncertainty: bool = False
     seed: int = 0
     device: str = "auto"
     max_memory: str | int | None = None

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -24,12 +25,13 @@ from morphseek_monai.registration.given import Given, read_given
 from morphseek_monai.registration.memory.plan import MemoryPlan, plan_memory
 from morphseek_monai.registration.models.bundles import choose_bundle
 from morphseek_monai.registration.models.model import RegistrationModel, choose_device, load_model
-from morphseek_monai.registration.native import native_field, native_map
+from morphseek_monai.registration.native import native_field
 from morphseek_monai.registration.options import RegisterOptions, updated
 from morphseek_monai.registration.prepare.pair import SEARCHED, pair_scans
 from morphseek_monai.registration.record import make_record
 from morphseek_monai.registration.result import RegistrationResult
 from morphseek_monai.registration.start import choose_start
+from morphseek_monai.registration.uncertainty import uncertainty_map
 from morphseek_monai.spatial.apply import warp_scan, warp_values
 from morphseek_monai.spatial.point_map import Field, PointMap
 
@@ -79,7 +81,10 @@ def register(
         if not isinstance(model, RegistrationModel):
             root = choose_bundle(options.bundle, scans, options.modalities)
             model = load_model(root, choose_device(options.device))
-    plan = plan_memory(scans[0].grid, scans[1].grid, model, options.inference, options.max_memory, given.more)
+    spent = options.inference
+    if options.uncertainty and spent.refine == "off":
+        spent = replace(spent, refine="auto")  # the map is made on the optimiser's grid
+    plan = plan_memory(scans[0].grid, scans[1].grid, model, spent, options.max_memory, given.more)
     LOG.info(plan.text)
     for attempt in (plan, _coarser(plan)):
         try:
@@ -124,7 +129,7 @@ def _carry_out(
         else:
             with torch.no_grad():
                 plain = network(pair.image)
-        found = FoundField(plain, None, {"steps": 0})
+        found = FoundField(plain, {"steps": 0})
         similarity = stage_similarities(pair)
         ddf: Tensor | None = None
         answered = similarity[pair.begin]
@@ -148,7 +153,7 @@ def _carry_out(
         final, final_grid, on_network = fitted.fields(pair, field_grid)
         native = native_field(final, final_grid, field_grid, foreground_at(pair, final_grid))
         jacobian = jacobian_determinant(native.ddf)[0].numpy()
-        spread = None if found.spread is None else native_map(found.spread, pair.grid, field_grid)
+        uncertainty = uncertainty_map(pair, fitted, field_grid, plan.network) if options.uncertainty else None
     with clock("warp"):
         outside = min(CT_AIR, float(moving_scan.array.min())) if pair.moving.modality == "ct" else 0.0
         point_map = PointMap((Field(native.ddf, field_grid), pair.affine))
@@ -178,7 +183,7 @@ def _carry_out(
         inverse_ddf=native.inverse,
         field_grid=field_grid,
         jacobian=jacobian,
-        uncertainty=spread,
+        uncertainty=uncertainty,
         metrics=metrics,
         checks=checks,
         verdict=verdict(checks),

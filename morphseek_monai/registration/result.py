@@ -59,7 +59,8 @@ class RegistrationResult:
         inverse_ddf: the inverse of ``x + u(x)``, likewise.
         field_grid: the fixed image's, or a coarser one over its field of view where memory was short.
         jacobian: determinant of ``x + u(x)`` on ``field_grid``; that of ``A`` is not in it.
-        uncertainty: spread of the displacement over the samples on ``field_grid`` in mm; None without samples.
+        uncertainty: expected distance in mm between where a boundary was put and where it belongs, on ``field_grid``,
+            see :func:`~morphseek_monai.inference.expected_error.expected_error`; None where it was not asked for.
         metrics: ``before``, ``affine`` (or ``initial``), ``after`` -> name -> value.
         checks: what the verdict was made from.
         verdict: ``"succeeded"``, ``"doubtful"`` or ``"failed"``.

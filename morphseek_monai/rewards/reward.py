@@ -18,6 +18,7 @@ class RewardState(NamedTuple):
         ddf: accumulated fields after the step, one per trajectory ``(J, 3, D, H, W)`` in voxels.
         previous_dice: Dice that ``previous`` reaches ``(1,)``, filled in by :meth:`Reward.prepare`; None when
             not known yet.
+        image: the pair ``(1, 2, D, H, W)``, moving and fixed, as the network sees it; None where a caller has none.
     """
 
     moving_label: Tensor
@@ -25,6 +26,7 @@ class RewardState(NamedTuple):
     previous: Tensor
     ddf: Tensor
     previous_dice: Tensor | None = None
+    image: Tensor | None = None
 
 
 class Reward(ABC):

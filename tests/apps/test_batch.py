@@ -24,7 +24,7 @@ from .. import programs
 OUTCOMES = ("succeeded", "doubtful", "failed", "error", "not done")
 PAIRS = ((1, 2), (3, 4), (2, 1), (4, 3))
 COUNT = "morphseek_monai.registration.batch.summary.count_outcomes"
-QUICK = ("--bundle", "morphseek_phantom", "--report=False")
+QUICK = ("--bundle", "morphseek_phantom", "--affine=off", "--report=False")
 
 
 class Ran:

@@ -93,10 +93,10 @@ def test_exit_codes(
     assert json.loads((tmp_path / "out/result.json").read_text())["verdict"] == verdict
 
 
-def test_samples_are_written_as_uncertainty_and_taken_away_again(pair: list[object], tmp_path: Path) -> None:
+def test_the_uncertainty_is_written_and_taken_away_again(pair: list[object], tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "report.html").write_text("of another pair")
-    assert run(*pair, "--out", tmp_path, *QUICK, "--samples", "2").code == 0
+    assert run(*pair, "--out", tmp_path, *QUICK, "--uncertainty").code == 0
     assert names(tmp_path) == FILES | {"uncertainty.nii.gz", "notes.txt"}
     assert run(*pair, "--out", tmp_path, *QUICK).code == 0
     assert names(tmp_path) == FILES | {"notes.txt"} and (tmp_path / "notes.txt").read_text() == "mine"
@@ -143,6 +143,7 @@ BAD_VALUES = [
     ("space", "RAS", "space is that of fixed_points and moving_points, got RAS alone; leave it out"),
     ("transforms", "itk,minc", "transforms must be of itk, .*, got 'minc'; write --transforms itk,greedy"),
     ("report", "maybe", "report must be True or False, got 'maybe'"),
+    ("uncertainty", "maybe", "uncertainty must be True or False, got 'maybe'"),
 ]
 
 

@@ -1,12 +1,10 @@
-"""The multi-GPU overlays in two processes on the CPU, those of training by ``torchrun``: as one with the same batch."""
+"""The multi-GPU overlays in two processes on the CPU, with what ``torchrun`` gives them: as one with the same batch."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,12 @@ SMALL: dict[str, Any] = {
     "optimizer": SGD,
     "warmup#optimizer": SGD,
 }
+LAUNCHED = ["RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS"]
+SCRIPT = f"""
+import json, os
+with open("rank" + os.environ["RANK"], "x") as file:
+    json.dump({{name: os.environ.get(name) for name in {LAUNCHED}}}, file)
+"""
 Run = Callable[..., Path]
 pytestmark = pytest.mark.slow
 
@@ -51,11 +55,8 @@ def run(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         if processes == 1:
             results = [programs.run(words, root, environment)]
-        elif run_id == "evaluating":
-            results = programs.run_ranks(words, processes, root, environment)
         else:
-            command = [sys.executable, *TORCHRUN, *words]
-            results = [subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)]
+            results = programs.run_ranks(words, processes, root, environment)
         for result in results:
             assert result.returncode == 0, result.stderr[-2000:]
         (root / "log.txt").write_text("".join(result.stdout for result in results))
@@ -69,6 +70,23 @@ def trained(run: Run) -> tuple[Path, Path]:
     """One process with batches of two pairs; two processes with one each."""
     one = run("training", ["train"], batch_size=2)
     return one, run("training", ["train", "multi_gpu_train"], processes=2, batch_size=1)
+
+
+def test_ranks_have_what_torchrun_gives(tmp_path: Path) -> None:
+    """``programs.run_ranks``, here and in other tests, stands for ``torchrun``."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    given = []
+    for launch in (lambda f: [programs.run([*TORCHRUN, script], f)], lambda f: programs.run_ranks([script], 2, f)):
+        folder = tmp_path / str(len(given))
+        folder.mkdir()
+        assert [done.stderr for done in launch(folder) if done.returncode] == []
+        given.append([json.loads((folder / f"rank{rank}").read_text()) for rank in (0, 1)])
+    torchrun, ours = given
+    for rank, (environment, expected) in enumerate(zip(ours, torchrun)):
+        assert None not in expected.values() and environment["RANK"] == str(rank)
+        assert int(environment.pop("MASTER_PORT")) > 0 < int(expected.pop("MASTER_PORT"))
+        assert environment == expected
 
 
 def test_training_is_that_of_one_process(trained: tuple[Path, Path]) -> None:

@@ -36,6 +36,18 @@ def test_credit_at_the_field_tells_more(
     assert cells[1][1] > max(cells[0][1], 0.0) + 0.2
 
 
+def test_smooth_noise_tells_more_of_one_number(
+    scene: tuple[MorphSeekNet, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["field, one reward, J = 64", "field, one reward, J = 64, one dimension for 12 voxels"]
+    rows = {name: estimators.ESTIMATORS[name] for name in names}
+    monkeypatch.setattr(estimators, "ESTIMATORS", rows | {"left out": None})
+    lines = estimators.measure(scene[0], [scene[1]], 3, groups=3, spread=0.3, only="one reward")[2:]
+    white, smooth = ([float(cell) for cell in line.split("|")[2:4]] for line in lines)
+    assert smooth[0] > max(white[0], 0.0) + 0.2
+    assert smooth[1] > max(white[1], 0.0) + 0.2
+
+
 @pytest.mark.parametrize("smooth", [False, True])
 def test_draws_have_unit_size_and_opposite_signs(scene: tuple[MorphSeekNet, Any], smooth: bool) -> None:
     _, policy = estimators.observe(*scene)

@@ -183,7 +183,7 @@ def test_steps_go_on_from_the_mean(make_net: MakeNet, make_batch: MakeBatch) -> 
 
 def test_a_linear_reward_gives_signal_and_chance_gives_none(make_net: MakeNet, make_batch: MakeBatch) -> None:
     net, batch = make_net(initial_log_sigma=-2.0), make_batch(size=8)  # a latent of 64 dimensions
-    found = gradients(net, batch, 1000, groups=3, linear=Linear(), chance=Chance())
+    found = gradients(net, batch, 400, groups=3, linear=Linear(), chance=Chance())
     small = gradients(net, batch, 15, groups=20)
     assert found["linear_cosine"] > 0.85
     assert abs(found["chance_cosine"]) < 0.5

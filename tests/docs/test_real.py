@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from morphseek_monai import __version__
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
 PAGE = (BENCHMARKS / "real.md").read_text(encoding="utf-8")
 sys.path.insert(0, str(BENCHMARKS))  # where Python puts it when the script is run
@@ -226,6 +228,11 @@ def test_a_registration_may_take_so_long(data: Path) -> None:
     folder = checkout(data / "checkout", "import time; time.sleep(60)")
     row = measure.measure_pair(tools.ours(f"mine={folder}"), pair, threads=1, limit=0.5)
     assert row.error == "stopped after 0.5 s"
+
+
+def test_this_checkout_can_be_measured() -> None:
+    tool = tools.ours(f"register={BENCHMARKS.parents[1]} --steps 0")
+    assert tool.version.split()[:2] == ["morphseek_monai", __version__]
 
 
 @pytest.mark.parametrize(

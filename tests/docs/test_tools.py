@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel as nib
@@ -159,13 +160,21 @@ def test_a_tool_that_fails_does_not_stop_the_others(
     assert "FAILED: greedy (exit code 1), elastix (exit code -11);" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_command_line(phantom: Path, tmp_path: Path) -> None:
-    out = tmp_path / "t.csv"
-    words = [str(BENCHMARKS / "tools.py"), "run", "--dataset_dir", str(phantom), "--out", str(out)]
-    run = programs.run([*words, "--threads", "1", "--tools", "broken,identity", "--weights", "broken=nothing.pt"])
-    assert run.returncode == 1
-    assert "FAILED broken: FileNotFoundError" in run.stderr
+def test_command_line(phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each tool in a process of its own."""
+    out, told = tmp_path / "t.csv", []
+
+    def start(command: list[str], env: dict[str, str]) -> programs.Done:
+        assert command[0] == sys.executable and env["OMP_NUM_THREADS"] == "1"
+        done = programs.run(command[1:], env=env)
+        told.append((done.returncode, done.stderr))
+        return done
+
+    monkeypatch.setattr(tools, "subprocess", SimpleNamespace(run=start))
+    line = ["run", "--dataset_dir", str(phantom), "--out", str(out), "--threads", "1"]
+    assert tools.main([*line, "--tools", "broken,identity", "--weights", "broken=nothing.pt"]) == 1
+    (broken, error), (healthy, _) = told
+    assert broken == 1 and "FAILED broken: FileNotFoundError" in error and healthy == 0
     assert [row.tool for row in results.Results(out).rows()] == ["identity", "identity"]
 
 

@@ -6,11 +6,13 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from morphseek_monai.engines import GRPOTrainer, prepare_pairs
+from morphseek_monai.fields import warp_labels
 from morphseek_monai.losses import DiffusionLoss, MorphSeekLoss, WarmupLoss
 from morphseek_monai.metrics import RegistrationDice
 from morphseek_monai.networks import MorphSeekNet
@@ -186,6 +188,7 @@ def test_decoder_learns_under_autocast(make_net: MakeNet, make_trainer: MakeTrai
         ({"chunk": 0}, "'chunk' must be at least 1, got 0"),
         ({"tau": 0.0}, "'tau' must be positive, got 0.0; the mean latent needs trajectories=1"),
         ({"spread": 0.0}, "'spread' must be positive, got 0.0"),
+        ({"noise_spacing": 0}, "'noise_spacing' must be at least 1, got 0"),
         ({"action": "fields"}, "'action' must be 'latent' or 'field', got 'fields'"),
     ],
 )
@@ -279,3 +282,60 @@ def test_the_slope_at_the_field_teaches_like_a_gradient(
     field = net.step(batch["image"][:, :1], batch["image"][:, 1:], start(batch))
     (wanted,) = torch.autograd.grad(-(field[:, 0] - 0.5 * field[:, 2]).sum(), net.backbone.flow.weight)
     assert torch.cosine_similarity(found.flatten(), wanted.flatten(), dim=0) > 0.95
+
+
+def test_learns_from_a_plain_function_of_the_labels_alone(
+    make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    """One number for the whole field, counted in NumPy, is all that the network is taught by."""
+    net, batch = make_net(flow_std=1e-2), make_batch()
+
+    def agreement(state: RewardState) -> list[float]:
+        fixed = state.fixed_label[0, 0].numpy()
+        warped = warp_labels(state.moving_label, state.ddf).numpy()[:, 0]
+        return [100 * float(np.mean(one == fixed)) for one in warped]
+
+    def reached() -> float:
+        label, ddf = batch["label"], net(batch["image"]).detach()
+        return agreement(RewardState(label[:, :1], label[:, 1:], ddf, ddf))[0]
+
+    before = reached()
+    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
+    trainer = make_trainer(
+        GRPOTrainer,
+        [batch] * 30,
+        net,
+        optimizer=torch.optim.Adam,
+        lr=0.003,
+        loss_function=loss,
+        reward=agreement,
+        action="field",
+        trajectories=16,
+        noise_spacing=8,
+    )
+    trainer.run()
+    assert reached() > before + 1
+
+
+def test_a_reward_sees_the_images(make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
+    batch = make_batch()
+    seen: list[RewardState] = []
+
+    def score(state: RewardState) -> list[float]:
+        seen.append(state)
+        return [0.0] * len(state.ddf)
+
+    make_trainer(GRPOTrainer, [batch], reward=score).run()
+    assert all(torch.equal(state.image, batch["image"]) for state in seen)  # type: ignore[arg-type]
+    assert seen
+
+
+@pytest.mark.parametrize("action", ["latent", "field"])
+def test_a_reward_that_cannot_be_used_ends_the_training_with_its_name(
+    action: str, make_trainer: MakeTrainer, make_batch: MakeBatch
+) -> None:
+    def my_score(state: RewardState) -> Tensor:
+        return torch.full((len(state.ddf),), torch.nan)
+
+    with pytest.raises(ValueError, match="reward my_score must be finite, got nan"):
+        make_trainer(GRPOTrainer, [make_batch()], reward=my_score, action=action).run()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from scipy.ndimage import binary_erosion
 
 from morphseek_monai.metrics.hausdorff import hd95, hd95_learn2reg
@@ -35,6 +37,17 @@ def test_millimetres_by_brute_force(seed: int) -> None:
     table = np.linalg.norm(edges[0][:, None] - edges[1][None], axis=2)
     expected = max(np.quantile(table.min(axis=axis), 0.95) for axis in (0, 1))
     assert hd95(*masks, SPACING) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*always_return_as_numpy:FutureWarning")
+@pytest.mark.parametrize("spacing", [1.0, SPACING])
+@pytest.mark.parametrize("seed", range(6))
+def test_is_that_of_monai(seed: int, spacing: float | tuple[float, ...]) -> None:
+    masks = [torch.from_numpy(mask) for mask in case(seed)]
+    expected = compute_hausdorff_distance(
+        *[mask[None, None] for mask in masks], include_background=True, percentile=95, spacing=spacing
+    )
+    assert hd95(masks[0], masks[1], spacing) == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_empty_masks() -> None:

@@ -264,13 +264,3 @@ class TestArguments:
     def test_modality_that_the_bundle_does_not_know(self, brains: Brains, model: RegistrationModel) -> None:
         with pytest.raises(DataError, match=r"fixed image is ct, bundle morphseek_phantom was made for mr"):
             register(brains.image(0), brains.image(1), bundle=model, fixed_modality="ct")
-
-    def test_samples_give_an_uncertainty_map(self, brains: Brains, model: RegistrationModel, tmp_path: Path) -> None:
-        from morphseek_monai.inference.find import InferenceOptions
-
-        result = register(brains.image(0), brains.image(1), bundle=model, search=InferenceOptions(samples=3))
-        assert result.uncertainty is not None and result.uncertainty.shape == brains.arrays[0].shape
-        assert result.uncertainty.max() > 0
-        result.save(tmp_path)
-        assert (tmp_path / "uncertainty.nii.gz").is_file() and "ncertainty" in (tmp_path / "report.html").read_text()
-

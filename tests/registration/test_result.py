@@ -14,7 +14,6 @@ import torch
 from monai.data import MetaTensor
 
 from morphseek_monai.base.errors import DataError
-from morphseek_monai.inference.find import InferenceOptions
 from morphseek_monai.registration.models.model import RegistrationModel
 from morphseek_monai.registration.register import register
 from morphseek_monai.registration.result import RegistrationResult
@@ -34,7 +33,7 @@ def images(brains: Brains) -> tuple[Any, Any]:
 
 @pytest.fixture(scope="module")
 def result(images: tuple[Any, Any], model: RegistrationModel) -> RegistrationResult:
-    return register(*images, bundle=model, affine=turned((2, 3, -4), (4, -3, 2)), search=InferenceOptions(samples=2))
+    return register(*images, bundle=model, affine=turned((2, 3, -4), (4, -3, 2)), uncertainty=True)
 
 
 @pytest.fixture(scope="module")

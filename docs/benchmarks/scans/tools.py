@@ -100,8 +100,8 @@ def ours(text: str) -> Tool:
     if not name or not words or name in PROGRAMS:
         raise ValueError(f"--ours must be 'NAME=CHECKOUT [OPTION ...]' with a name of its own, got {text!r}")
     checkout, options = Path(words[0]).resolve(), words[1:]
-    source = checkout / "morphseek_monai" / "version.py"
-    if not source.is_file():
+    source = next((checkout / "morphseek_monai").glob("**/version.py"), None)  # older ones have it elsewhere
+    if source is None:
         raise ValueError(f"--ours {name!r} wants a folder that holds morphseek_monai, got {words[0]!r}")
     number = source.read_text(encoding="utf-8").split('__version__ = "')[1].split('"')[0]
     git = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]

@@ -43,7 +43,7 @@ class ReportContent:
             not be on the scale of ``fixed``.
         ddf: displacement ``(3, X, Y, Z)`` in voxels, from a point of the fixed image to where the affine begins.
         jacobian: determinant of the Jacobian ``(X, Y, Z)``; 0 and below folds.
-        uncertainty: spread of the displacement ``(X, Y, Z)`` in mm; None where no samples were drawn.
+        uncertainty: expected error of boundaries ``(X, Y, Z)`` in mm; None where it was not asked for.
 
     Raises:
         ValueError: a volume has another shape than ``fixed``, or ``verdict`` is none of the three.

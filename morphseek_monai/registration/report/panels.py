@@ -178,7 +178,7 @@ def _deformation(content: ReportContent, cuts: Cuts, fixed: tuple[NDArray[np.uin
         )
     )
     if content.uncertainty is not None:
-        caption = f"spread of the displacement over samples of the policy: mean {_mean(content.uncertainty)}"
+        caption = "expected distance of a boundary from where it belongs; largest where an image shows nothing"
         panels.append(_millimetres("uncertainty", "Uncertainty", caption, content.uncertainty, cuts, UNCERTAINTY))
     return panels
 
