@@ -272,6 +272,13 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a CSV file that this program wrote."""
+    with open(path, newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    return [{key: v if key in ("run", "rule") else float(v) for key, v in line.items()} for line in lines]
+
+
 def main() -> None:
     """Measure the runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -17,7 +17,8 @@ from morphseek_monai.engines import prepare_pairs
 from morphseek_monai.metrics import RegistrationDice
 from morphseek_monai.networks import MorphSeekNet
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "docs" / "benchmarks"))
+BENCHMARKS = Path(__file__).resolve().parents[2] / "docs" / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
 stopping = importlib.import_module("stopping")
 
 DICE = torch.tensor([[60.0, 70.0, 72.0], [80.0, 81.0, 81.5]])
@@ -103,3 +104,11 @@ def test_a_walk_is_the_network(
     length = first.square().sum(1).sqrt()
     assert seen.moved[0, 0, :2].tolist() == pytest.approx([length.mean().item(), length.square().mean().sqrt().item()])
     assert seen.dice.shape == (1, 3) and seen.top.shape[:2] == (1, 3) and bool((seen.seconds >= 0).all())
+
+
+@pytest.mark.parametrize("name", ["stopping.csv", "stopping_long.csv"])
+def test_the_page_shows_the_tables_of_the_results(name: str) -> None:
+    page = (BENCHMARKS / "policy.md").read_text(encoding="utf-8")
+    lines = stopping.table(stopping.read_rows(BENCHMARKS / "results" / name)).splitlines()
+    assert len(lines) == 33
+    assert [line for line in lines if line not in page] == []
