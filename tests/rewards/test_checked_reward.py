@@ -107,3 +107,11 @@ def test_is_named_in_a_bundle_config(config: dict[str, Any], share: float, name:
     reward = CheckedReward(ConfigParser({"reward": config}).get_parsed_content("reward"))
     assert reward.name == name
     torch.testing.assert_close(reward(state()), share * by_axis(state(), 2))
+
+
+def test_fields_that_are_not_finite_are_left_to_the_trainer() -> None:
+    """It skips the iteration; a network that met NaN is no fault of the reward."""
+    label = torch.ones(1, 1, 8, 8, 8, dtype=torch.uint8)
+    ddf = torch.full((1, 3, 8, 8, 8), torch.nan)
+    state = RewardState(label, label, torch.zeros(1, 3, 8, 8, 8), ddf)
+    assert CheckedReward(lambda state: state.ddf.mean((1, 2, 3, 4)))(state).isnan().all()
