@@ -1,4 +1,4 @@
-"""MONAI's own tools on the network that the bundles ship: metadata, TorchScript; ONNX: tests/docs/test_exports.py."""
+"""MONAI's own tools on the network that the bundles ship: metadata, TorchScript, ONNX."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, onnx_export, verify_net_in_out
 from torch import Tensor, nn
 
 
@@ -65,3 +66,12 @@ def test_torchscript(paths: dict[str, str], network: nn.Module, tmp_path: Path) 
         written = json.loads(text)
         shipped = json.loads(Path(paths["config_file"]).with_name(name).read_text())
         assert {key: written[key] for key in shipped} == shipped
+
+
+def test_onnx(paths: dict[str, str], network: nn.Module, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    onnx_export("network_def", str(tmp_path / "model.onnx"), **paths)
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    (got,) = session.run(None, {given.name: pair(16).numpy()})
+    np.testing.assert_allclose(got, predict(network, pair(16)).numpy(), rtol=1e-3, atol=1e-3)

@@ -243,23 +243,18 @@ def test_a_coarse_step_trains_what_inference_does(
     torch.testing.assert_close(ddf, net(batch["image"]))
 
 
+def by_reward_alone() -> dict[str, Any]:
+    """Options of a trainer that the policy term at the field alone teaches: no soft Dice, no warm-up terms."""
+    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
+    return {"loss_function": loss, "action": "field", "optimizer": torch.optim.Adam, "lr": 0.003}
+
+
 def test_learns_where_the_field_earned(make_net: MakeNet, make_trainer: MakeTrainer, make_batch: MakeBatch) -> None:
     """Hard Dice alone, without soft Dice or similarity, overfits a pair once the displacement is what is credited."""
     net, batch = make_net(steps=2, flow_std=1e-2), make_batch()
     dice = RegistrationDice(3)
     before = dice(net(batch["image"]).detach(), batch["label"]).mean()
-    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
-    trainer = make_trainer(
-        GRPOTrainer,
-        [batch] * 30,
-        net,
-        optimizer=torch.optim.Adam,
-        lr=0.003,
-        loss_function=loss,
-        action="field",
-        credit=LocalDiceGain(3),
-    )
-    trainer.run()
+    make_trainer(GRPOTrainer, [batch] * 30, net, **by_reward_alone(), credit=LocalDiceGain(3)).run()
     assert dice(net(batch["image"]).detach(), batch["label"]).mean() > before + 0.1
 
 
@@ -268,15 +263,12 @@ def test_the_slope_at_the_field_teaches_like_a_gradient(
 ) -> None:
     """A reward that is linear in the field: what reaches the decoder's parameters is the gradient of that reward."""
     batch, net = make_batch(), make_net(seed=2, flow_std=1e-2)
-    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
 
     class ByVoxel(Reward):
         def __call__(self, state: RewardState) -> Tensor:
             return state.ddf[:, 0] - 0.5 * state.ddf[:, 2]
 
-    trainer = make_trainer(
-        GRPOTrainer, [batch], net, loss_function=loss, action="field", credit=ByVoxel(), trajectories=8
-    )
+    trainer = make_trainer(GRPOTrainer, [batch], net, **by_reward_alone(), credit=ByVoxel(), trajectories=8)
     result = trainer.refine(prepare_pairs(batch).pair(0), start(batch), generator())
     (found,) = torch.autograd.grad(result.objective, net.backbone.flow.weight)
     field = net.step(batch["image"][:, :1], batch["image"][:, 1:], start(batch))
@@ -300,20 +292,8 @@ def test_learns_from_a_plain_function_of_the_labels_alone(
         return agreement(RewardState(label[:, :1], label[:, 1:], ddf, ddf))[0]
 
     before = reached()
-    loss = MorphSeekLoss(WarmupLoss(nn.MSELoss(), DiffusionLoss()), 3, warmup_weight=0.0, dice_weight=0.0)
-    trainer = make_trainer(
-        GRPOTrainer,
-        [batch] * 30,
-        net,
-        optimizer=torch.optim.Adam,
-        lr=0.003,
-        loss_function=loss,
-        reward=agreement,
-        action="field",
-        trajectories=16,
-        noise_spacing=8,
-    )
-    trainer.run()
+    options = by_reward_alone() | {"reward": agreement, "trajectories": 16, "noise_spacing": 8}
+    make_trainer(GRPOTrainer, [batch] * 30, net, **options).run()
     assert reached() > before + 1
 
 
